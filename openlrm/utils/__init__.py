@@ -1,0 +1,1 @@
+"""Files, pictures, video, meshes and logging; nothing here knows a model."""

@@ -1,0 +1,266 @@
+"""Folders and files that are either complete or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from openlrm.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""Pictures the project reads, in lower case."""
+
+_FOR_THE_USER = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What a file system refuses for want of rights, space or a possible name."""
+
+
+def ensure_dir(path: str | os.PathLike) -> Path:
+    """Make a folder and its parents, if need be, and check that it can be written to.
+
+    Returns:
+        The folder as a `Path`.
+
+    Raises:
+        UserError: a part of the path is a file, or the folder cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explain(error, path) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError("cannot write to the folder", path, "check its permissions or choose another output")
+    return path
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file beside its final name and move it there once it is complete.
+
+    The folder is made when it is missing. If the block raises, the temporary file is removed and whatever
+    stood at `path` before stays as it was.
+
+    Args:
+        path: final file name.
+
+    Yields:
+        A name in the same folder with the same suffix; the block must create this file.
+
+    Raises:
+        UserError: the folder, the disk or the name does not allow it, or `path` is a folder or a device.
+    """
+    path = Path(path)
+    ensure_dir(path.parent)
+    if _exists(path) and not path.is_file():
+        raise UserError("a folder or device stands where a file should be written", path)
+    temporary = _name_beside(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_dir(path: str | os.PathLike, replaceable: str | None = None) -> Iterator[Path]:
+    """Fill a folder beside its final name and move it there once it is complete.
+
+    Args:
+        path: final folder name.
+        replaceable: glob of the file names this folder is made of. An earlier folder is replaced if it holds
+            nothing else; other people's files are never removed.
+
+    Yields:
+        An empty folder to fill.
+
+    Raises:
+        UserError: `path` holds other files, is a file, or cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    ensure_dir(path.parent)
+    _check_replaceable(path, replaceable)
+    temporary = _name_beside(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        _put_in_place(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def list_images(path: str | os.PathLike) -> list[Path]:
+    """Find the pictures a path stands for.
+
+    Args:
+        path: one picture, or a folder that is searched with its subfolders; hidden files are passed over.
+
+    Returns:
+        Sorted paths ending in .png, .jpg, .jpeg or .webp (any case).
+
+    Raises:
+        UserError: nothing there, no picture inside, or a file of another kind.
+    """
+    path = Path(path)
+    wanted = ", ".join(IMAGE_SUFFIXES)
+    if os.path.isfile(path):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise UserError(f"not a picture we read ({path.suffix or 'no suffix'})", path, f"use {wanted}")
+        return [path]
+    if not os.path.exists(path):
+        raise UserError("no such picture or folder", path, "check the path")
+    if not path.is_dir():
+        raise UserError("neither a picture nor a folder", path)
+    images = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        images += [
+            Path(folder, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    if not images:
+        raise UserError("no picture in the folder", path, f"put {wanted} files in it")
+    return sorted(images)
+
+
+def unique_output_names(paths: Sequence[str | os.PathLike], root: str | os.PathLike) -> list[str]:
+    """Name the result of every picture after its stem, longer only where two would collide.
+
+    A clash is settled by the folders below `root`, then by the suffix, then by a number, so that no result
+    overwrites another even on a file system that ignores case.
+
+    Args:
+        paths: pictures, all different.
+        root: the folder they were found in.
+
+    Returns:
+        One name per path, in order, without suffix.
+
+    Example:
+        >>> unique_output_names(["in/a/cup.png", "in/b/cup.png", "in/hat.png"], "in")
+        ['a_cup', 'b_cup', 'hat']
+    """
+    paths = [Path(path) for path in paths]
+    names = [path.stem for path in paths]
+    for make_longer in (_relative_name, _relative_name_with_suffix):
+        clashing = _clashes(names)
+        names = [
+            make_longer(path, Path(root)) if name.casefold() in clashing else name
+            for path, name in zip(paths, names, strict=True)
+        ]
+    clashing, taken = _clashes(names), {name.casefold() for name in names}
+    for index, name in enumerate(names):
+        if name.casefold() in clashing:
+            names[index] = next(
+                candidate
+                for candidate in (f"{name}_{number}" for number in range(1, len(names) + 2))
+                if candidate.casefold() not in taken
+            )
+            taken.add(names[index].casefold())
+    return names
+
+
+def _relative_name(path: Path, root: Path) -> str:
+    relative = path.relative_to(root) if path.is_relative_to(root) else path
+    return "_".join(part for part in relative.with_suffix("").parts if part not in (relative.anchor, ".."))
+
+
+def _relative_name_with_suffix(path: Path, root: Path) -> str:
+    return f"{_relative_name(path, root)}_{path.suffix[1:]}"
+
+
+def _clashes(names: Iterable[str]) -> set[str]:
+    return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
+
+
+def _name_beside(path: Path) -> Path:
+    # Short whatever the final name, so that a name the file system just allows stays allowed.
+    return path.with_name(f".tmp-{secrets.token_hex(6)}{path.suffix}")
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether something is there; an impossible name is refused now, not after the work."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _explain(error, path) from error
+    return True
+
+
+def _check_replaceable(path: Path, pattern: str | None) -> None:
+    if not _exists(path):
+        return
+    if not path.is_dir():
+        raise UserError("a file stands where a folder should be written", path)
+    foreign = [file for file in path.iterdir() if not (pattern and fnmatch.fnmatch(file.name, pattern))]
+    if foreign:
+        raise UserError(
+            f"the folder holds other files ({foreign[0].name})", path, "move them or choose another output"
+        )
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(folder, path)
+        return
+    earlier = _name_beside(path)
+    os.replace(path, earlier)
+    try:
+        os.replace(folder, path)
+    except OSError:
+        os.replace(earlier, path)
+        raise
+    shutil.rmtree(earlier)
+
+
+def _explain(error: OSError, path: Path) -> OSError | UserError:
+    """Return a UserError for what the user can change about `path`, anything else as it came."""
+    about = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    concerns_path = about is None or about.parent == path.parent or path.is_relative_to(about)
+    if error.errno in _FOR_THE_USER and concerns_path:
+        return UserError(f"cannot write ({error.strerror})", path, "choose another output")
+    return error
+
+
+def _sync(path: Path) -> None:
+    """Ask the disk to keep a file or a folder's entries."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync; the rename is still all or nothing.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
