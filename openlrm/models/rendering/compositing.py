@@ -1,0 +1,47 @@
+"""Volume rendering quadrature over the intervals between samples (Max, 1995; NeRF eq. 3)."""
+
+from mindspore import Tensor, ops
+
+# Raw density of a sample outside the cube: softplus of any mean with it is zero, and the mean stays finite.
+EMPTY_RAW_DENSITY = -4.0e37
+
+
+def interval_weights(raw: Tensor, depths: Tensor) -> Tensor:
+    """Weight of each interval: alpha times the transmittance before it.
+
+    Density of an interval is softplus(mean of the two raw densities - 1).
+
+    Args:
+        raw: (B, S) raw densities at the samples.
+        depths: (B, S), increasing.
+
+    Returns:
+        (B, S - 1), non-negative; sums to at most one on a ray.
+    """
+    density = ops.softplus((raw[:, 1:] + raw[:, :-1]) * 0.5 - 1)
+    alpha = 1 - ops.exp(-density * (depths[:, 1:] - depths[:, :-1]))
+    transmittance = ops.cumprod(1 - alpha[:, :-1] + 1e-10, 1)
+    return ops.concat([alpha[:, :1], alpha[:, 1:] * transmittance], axis=1)
+
+
+def composite(rgb: Tensor, weights: Tensor, depths: Tensor, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mix colours and depths of the intervals (means of their two ends).
+
+    Args:
+        rgb: (B, S, 3) colours at the samples.
+        weights: (B, S - 1).
+        depths: (B, S).
+        background: (B, 1) grey level behind the object.
+
+    Returns:
+        colour (B, 3), depth (B, 1) (not yet clipped; +inf where there is no weight), total weight (B, 1).
+    """
+    total = weights.sum(axis=1, keepdims=True)
+    # Sum over intervals of w * (c_k + c_k+1) / 2 as a sum over samples: each takes half of its two intervals.
+    zero = ops.zeros_like(total)
+    share = 0.5 * (ops.concat([weights, zero], axis=1) + ops.concat([zero, weights], axis=1))
+    colour = ops.BatchMatMul()(share.expand_dims(1), rgb).squeeze(1) + background * (1 - total)
+    distance = (share * depths).sum(axis=1, keepdims=True)
+    has_weight = total > 0
+    depth = ops.select(has_weight, distance / ops.select(has_weight, total, ops.ones_like(total)), total + float("inf"))
+    return colour, depth, total

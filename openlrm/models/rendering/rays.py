@@ -1,0 +1,68 @@
+"""Camera rays and their span in the cube.
+
+Notation of this package: V = N * M views, R rays of a view (region^2), S samples of a ray, t distance along a ray
+from the camera centre (the direction has unit length, so t is in world units).
+"""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+
+def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int) -> tuple[Tensor, Tensor]:
+    """World-space rays through the pixel centres of a square region of each view.
+
+    Convention: camera axes are Blender's / OpenGL's (looks along -Z, +Y up). Pixel (row i, column j) of the region
+    lies at u = (j + anchor_col + 0.5) / resolution, v = (i + anchor_row + 0.5) / resolution.
+
+    Args:
+        cameras: (V, 25), 4x4 camera-to-world row-major, then 3x3 intrinsics over the image side, row-major.
+        anchors: (V, 2), row and column in pixels of the region's upper left corner.
+        resolutions: (V, 1), side in pixels of the whole image.
+        region: side in pixels of the region.
+
+    Returns:
+        origins (V, 3) and unit directions (V, region^2, 3), rows first.
+    """
+    views = cameras.shape[0]
+    rows, columns = np.divmod(np.arange(region * region), region)
+    pixel_rows = Tensor((rows + 0.5).astype(np.float32).reshape(1, -1))
+    pixel_columns = Tensor((columns + 0.5).astype(np.float32).reshape(1, -1))
+    u = (pixel_columns + anchors[:, 1:2]) / resolutions
+    v = (pixel_rows + anchors[:, 0:1]) / resolutions
+    x = (u - cameras[:, 18:19]) / cameras[:, 16:17]
+    y = (cameras[:, 21:22] - v) / cameras[:, 20:21]
+    directions = ops.stack([x, y, -ops.ones_like(x)], axis=-1)
+    directions = directions / ops.sqrt((directions * directions).sum(-1, keepdims=True))
+    c2w = cameras[:, :16].reshape(views, 4, 4)
+    return c2w[:, :3, 3], ops.BatchMatMul(transpose_b=True)(directions, c2w[:, :3, :3])
+
+
+def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Where rays enter and leave the cube [-1, 1]^3 (slab method, Kay and Kajiya, 1986).
+
+    Rays that miss get the smallest near and the largest far of those that hit: their samples lie outside the cube
+    and weigh nothing, and depths stay comparable.
+
+    Args:
+        origins: (V, 3).
+        directions: (V, R, 3).
+
+    Returns:
+        near and far, each (V, R).
+    """
+    origins = origins.reshape(-1, 1, 3)
+    # A direction parallel to a face would divide by zero; a tiny slope gives the same span.
+    tiny = Tensor(1e-9, ms.float32)
+    safe = ops.select(ops.abs(directions) < tiny, ops.full_like(directions, 1e-9), directions)
+    a, b = (-1 - origins) / safe, (1 - origins) / safe
+    near = ops.minimum(a, b).max(axis=-1)
+    far = ops.maximum(a, b).min(axis=-1)
+    hit = far > near
+    large = ops.full_like(near, 1e10)
+    nearest = ops.select(hit, near, large).min()
+    farthest = ops.select(hit, far, -large).max()
+    none = farthest < nearest
+    nearest = ops.select(none, ops.ones_like(nearest), nearest)
+    farthest = ops.select(none, ops.full_like(farthest, 2.0), farthest)
+    return ops.select(hit, near, nearest * ops.ones_like(near)), ops.select(hit, far, farthest * ops.ones_like(far))

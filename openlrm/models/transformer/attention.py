@@ -1,0 +1,65 @@
+"""Multi-head attention without biases, in the parameter layout of torch.nn.MultiheadAttention."""
+
+import math
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import Uniform, initializer
+
+from openlrm.ops import Linear, attention
+
+
+class MultiHeadAttention(nn.Cell):
+    """Attention of queries (N, L, dim) over a context (N, K, context_dim).
+
+    One packed `in_proj_weight` (3 dim, dim) when both widths are equal, else `q/k/v_proj_weight`: the released
+    checkpoints use both forms.
+    """
+
+    def __init__(self, dim: int, heads: int, context_dim: int | None = None):
+        super().__init__()
+        context_dim = context_dim or dim
+        self.dim, self.heads = dim, heads
+        self.packed = context_dim == dim
+        # Xavier uniform, as the packed layout is initialised by the framework the layout comes from.
+        if self.packed:
+            self.in_proj_weight = _projection(3 * dim, dim)
+        else:
+            self.q_proj_weight = _projection(dim, dim)
+            self.k_proj_weight = _projection(dim, context_dim)
+            self.v_proj_weight = _projection(dim, context_dim)
+        self.out_proj = Linear(dim, dim, bias=False)
+        self.matmul = ops.MatMul(transpose_b=True)
+
+    def construct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend; `context=None` is self-attention, done with a single product for q, k and v.
+
+        Args:
+            x: (N, L, dim).
+            context: (N, K, context_dim) or None.
+
+        Returns:
+            (N, L, dim).
+        """
+        dim = self.dim
+        if context is None:
+            qkv = self._project(x, self.in_proj_weight)
+            q, k, v = qkv[..., :dim], qkv[..., dim : 2 * dim], qkv[..., 2 * dim :]
+        elif self.packed:
+            q = self._project(x, self.in_proj_weight[:dim])
+            kv = self._project(context, self.in_proj_weight[dim:])
+            k, v = kv[..., :dim], kv[..., dim:]
+        else:
+            q = self._project(x, self.q_proj_weight)
+            k = self._project(context, self.k_proj_weight)
+            v = self._project(context, self.v_proj_weight)
+        return self.out_proj(attention(q, k, v, self.heads))
+
+    def _project(self, x: Tensor, weight: Tensor) -> Tensor:
+        n, length, width = x.shape
+        return self.matmul(x.reshape(n * length, width), weight).reshape(n, length, weight.shape[0])
+
+
+def _projection(out_features: int, in_features: int) -> Parameter:
+    bound = math.sqrt(6 / (out_features + in_features))
+    return Parameter(initializer(Uniform(bound), (out_features, in_features), ms.float32))

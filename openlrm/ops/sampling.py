@@ -1,0 +1,107 @@
+"""Bilinear sampling of a triplane as one row gather.
+
+A texel's row in the table holds the four corners of its cell, channel-last, so a point reads three rows (one a
+plane) and mixes 12 vectors. A border of zero texels stands for "zeros outside": no validity mask is needed.
+On a CPU grid_sample takes 16 times as long (3 planes, 0.5 M points, 32 channels: 1.0 s against 0.06 s).
+"""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+from openlrm.ops.device import on_ascend
+
+# (column axis, row axis) of the three planes: (x, y), (x, z), (z, y).
+PLANE_AXES = ((0, 1), (0, 2), (2, 1))
+
+
+def _corner_matrices() -> tuple[np.ndarray, ...]:
+    """Affine maps from the cell fractions (fx, fy, fz) to the column and row factors of the 12 corner weights."""
+    column, row = np.zeros((3, 12), np.float32), np.zeros((3, 12), np.float32)
+    column_bias, row_bias = np.zeros(12, np.float32), np.zeros(12, np.float32)
+    for plane, (col_axis, row_axis) in enumerate(PLANE_AXES):
+        for corner in range(4):
+            k, right, lower = 4 * plane + corner, corner % 2, corner // 2
+            column[col_axis, k], column_bias[k] = (1, 0) if right else (-1, 1)
+            row[row_axis, k], row_bias[k] = (1, 0) if lower else (-1, 1)
+    return column, column_bias, row, row_bias
+
+
+_COLUMN, _COLUMN_BIAS, _ROW, _ROW_BIAS = _corner_matrices()
+
+
+def build_table(planes: Tensor) -> Tensor:
+    """Lay planes out for `sample_table`.
+
+    Args:
+        planes: (N, 3, C, H, W), H = W.
+
+    Returns:
+        CPU: (N, 3 * (H + 2)^2, 4 * C), row = padded texel, its four corners in the order (0,0), (0,1), (1,0), (1,1).
+        Ascend: the planes themselves, grid_sample reads them.
+    """
+    if on_ascend():
+        return planes
+    n, _, channels, height, width = planes.shape
+    padded = ops.pad(planes.transpose(0, 1, 3, 4, 2).reshape(n * 3, height, width, channels), (0, 0, 1, 2, 1, 2))
+    corners = [padded[:, dy : dy + height + 2, dx : dx + width + 2] for dy in (0, 1) for dx in (0, 1)]
+    return ops.concat(corners, axis=-1).reshape(n, 3 * (height + 2) * (width + 2), 4 * channels)
+
+
+def sample_table(table: Tensor, points: Tensor, channels: int) -> Tensor:
+    """Features of points: bilinear on each plane, align_corners=False, zeros outside; planes concatenated.
+
+    No gradient flows to the points.
+
+    Args:
+        table: what `build_table` gave.
+        points: (N, P, 3) in [-1, 1]^3; outside is allowed and gives zeros.
+        channels: C.
+
+    Returns:
+        (N, P, 3 * C).
+    """
+    points = ops.stop_gradient(points)
+    if on_ascend():
+        return _grid_sample(table, points)
+    n, count, _ = points.shape
+    side = round((table.shape[1] // 3) ** 0.5)
+    half = (side - 2) / 2
+    flat = points.reshape(n * count, 3)
+    # Padded grid coordinate: texel i of the plane is i + 1; 0 and side - 1 are zero texels.
+    grid = ops.clamp(flat * half + (half + 0.5), 0.0, side - 1.0)
+    cell = ops.minimum(ops.floor(grid), Tensor(side - 2.0, ms.float32))
+    fraction = grid - cell
+    matmul, bias_add = ops.MatMul(), ops.BiasAdd()
+    weights = bias_add(matmul(fraction, Tensor(_COLUMN)), Tensor(_COLUMN_BIAS)) * bias_add(
+        matmul(fraction, Tensor(_ROW)), Tensor(_ROW_BIAS)
+    )
+    rows = ops.stop_gradient(bias_add(matmul(cell, Tensor(_strides(side))), Tensor(_offsets(side))).astype(ms.int32))
+    if n > 1:
+        rows = rows.reshape(n, count * 3) + (ops.arange(n) * table.shape[1]).astype(ms.int32).reshape(n, 1)
+    corners = ops.gather(table.reshape(-1, 4 * channels), rows.reshape(n * count, 3), 0)
+    mixed = ops.BatchMatMul()(
+        ops.stop_gradient(weights).reshape(n * count * 3, 1, 4), corners.reshape(n * count * 3, 4, channels)
+    )
+    return mixed.reshape(n, count, 3 * channels)
+
+
+def _strides(side: int) -> np.ndarray:
+    """Matrix from cell (x, y, z) to the row inside each plane's part of the table; exact in float32."""
+    strides = np.zeros((3, 3), np.float32)
+    for plane, (col_axis, row_axis) in enumerate(PLANE_AXES):
+        strides[col_axis, plane], strides[row_axis, plane] = 1, side
+    return strides
+
+
+def _offsets(side: int) -> np.ndarray:
+    return np.arange(3, dtype=np.float32) * side * side
+
+
+def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:
+    """The same by the framework's grid_sample: planes (N, 3, C, H, W), points (N, P, 3) -> (N, P, 3 * C)."""
+    n, _, channels, height, width = planes.shape
+    count = points.shape[1]
+    uv = ops.stack([points[..., list(axes)] for axes in PLANE_AXES], axis=1).reshape(n * 3, 1, count, 2)
+    sampled = ops.grid_sample(planes.reshape(n * 3, channels, height, width), uv, align_corners=False)
+    return sampled.reshape(n, 3 * channels, count).transpose(0, 2, 1)
