@@ -13,8 +13,9 @@ from openlrm.errors import UserError
 DEVICE_TARGETS = ("Ascend", "CPU")
 
 
+@ms.ops.constexpr
 def on_ascend() -> bool:
-    """Whether kernels run on an Ascend NPU (read when a path is chosen, not cached)."""
+    """Whether kernels run on an Ascend NPU; in graph mode a constant that is evaluated while compiling."""
     return ms.get_context("device_target") == "Ascend"
 
 
@@ -58,5 +59,5 @@ def setup_device(device_target: str | None = None, mode: int = 1) -> str:
     ms.set_device(device_target)
     ms.set_context(mode=mode)
     if device_target == "CPU":
-        ms.set_context(pynative_synchronize=True)
+        ms.runtime.launch_blocking()
     return device_target

@@ -44,7 +44,13 @@ def build_table(planes: Tensor) -> Tensor:
         return planes
     n, _, channels, height, width = planes.shape
     padded = ops.pad(planes.transpose(0, 1, 3, 4, 2).reshape(n * 3, height, width, channels), (0, 0, 1, 2, 1, 2))
-    corners = [padded[:, dy : dy + height + 2, dx : dx + width + 2] for dy in (0, 1) for dx in (0, 1)]
+    upper, lower = padded[:, : height + 2], padded[:, 1 : height + 3]
+    corners = (
+        upper[:, :, : width + 2],
+        upper[:, :, 1 : width + 3],
+        lower[:, :, : width + 2],
+        lower[:, :, 1 : width + 3],
+    )
     return ops.concat(corners, axis=-1).reshape(n, 3 * (height + 2) * (width + 2), 4 * channels)
 
 

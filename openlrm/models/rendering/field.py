@@ -14,10 +14,11 @@ class ReLU(nn.Cell):
 
 
 class TriplaneDecoder(nn.Cell):
-    """Features (N, P, 3C) -> raw density and colour logits (N, P, 4): three hidden layers of 64."""
+    """Samples the planes at points and decodes the features with an MLP, three hidden layers of 64."""
 
     def __init__(self, channels: int, hidden: int = 64):
         super().__init__()
+        self.channels = channels
         self.net = nn.SequentialCell(
             Linear(3 * channels, hidden, zero_bias=True),
             ReLU(),
@@ -28,25 +29,18 @@ class TriplaneDecoder(nn.Cell):
             Linear(hidden, 4, zero_bias=True),
         )
 
-    def construct(self, features: Tensor) -> Tensor:
-        """(N, P, 3C) -> (N, P, 4)."""
-        return self.net(features)
+    def construct(self, table: Tensor, points: Tensor) -> Tensor:
+        """Raw density and colour at points.
 
+        Args:
+            table: planes laid out by `openlrm.ops.build_table`.
+            points: (N, P, 3).
 
-def decode(decoder: TriplaneDecoder, table: Tensor, points: Tensor, channels: int) -> Tensor:
-    """Raw density and colour at points.
-
-    Args:
-        decoder: the field's MLP.
-        table: planes laid out by `openlrm.ops.build_table`.
-        points: (N, P, 3).
-        channels: C of the planes.
-
-    Returns:
-        (N, P, 4): raw density (before softplus(. - 1)), then rgb = sigmoid * 1.002 - 0.001.
-    """
-    out = decoder(sample_table(table, points, channels))
-    return ops.concat([out[..., :1], ops.sigmoid(out[..., 1:]) * 1.002 - 0.001], axis=-1)
+        Returns:
+            (N, P, 4): raw density (before softplus(. - 1)), then rgb = sigmoid * 1.002 - 0.001.
+        """
+        out = self.net(sample_table(table, points, self.channels))
+        return ops.concat([out[..., :1], ops.sigmoid(out[..., 1:]) * 1.002 - 0.001], axis=-1)
 
 
 def density(raw: Tensor) -> Tensor:

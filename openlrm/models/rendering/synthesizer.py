@@ -5,7 +5,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.models.rendering.compositing import EMPTY_RAW_DENSITY, composite, interval_weights
-from openlrm.models.rendering.field import TriplaneDecoder, decode, density
+from openlrm.models.rendering.field import TriplaneDecoder, density
 from openlrm.models.rendering.rays import cube_span, generate_rays
 from openlrm.models.rendering.sampling import importance_depths, midpoint_noise, midpoint_u, stratified_depths
 from openlrm.ops import build_table, sort_by_depth, take_along_rays
@@ -24,7 +24,6 @@ class TriplaneSynthesizer(nn.Cell):
 
     def __init__(self, channels: int, samples_per_ray: int):
         super().__init__()
-        self.channels = channels
         self.samples = samples_per_ray // 2
         self.decoder = TriplaneDecoder(channels)
 
@@ -136,9 +135,9 @@ class TriplaneSynthesizer(nn.Cell):
         count = points.shape[1]
         chunk = _CHUNK // points.shape[0]
         if self.training or count <= chunk:
-            return decode(self.decoder, table, points, self.channels)
+            return self.decoder(table, points)
         parts = [
-            decode(self.decoder, table, points[:, start : start + chunk], self.channels)
+            self.decoder(table, points[:, start : start + chunk])
             for start in range(0, count, chunk)
         ]
         return ops.concat(parts, axis=1)

@@ -1,0 +1,103 @@
+"""LRM: one image and its camera -> triplane -> views (Hong et al., 2023)."""
+
+from dataclasses import asdict
+
+from mindspore import Tensor, nn, ops
+
+from openlrm.models.encoders import ImageEncoder, encoder_spec
+from openlrm.models.lrm.config import LRMConfig
+from openlrm.models.rendering import TriplaneSynthesizer
+from openlrm.models.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
+
+
+class ModelLRM(nn.Cell):
+    """Large reconstruction model: encoder, camera-modulated triplane transformer, renderer.
+
+    Args:
+        config: the fields of `LRMConfig`, as keywords; what config.json of a released model carries.
+
+    Raises:
+        UserError: a key that is unknown, missing or breaks a rule of `LRMConfig`.
+    """
+
+    def __init__(self, **config):
+        super().__init__()
+        cfg = LRMConfig.from_dict(config)
+        spec = encoder_spec(cfg.encoder_type, cfg.encoder_model_name, cfg.encoder_feat_dim, cfg.encoder)
+        self.config = cfg
+        self.encoder = ImageEncoder(spec, cfg.encoder_freeze)
+        self.camera_embedder = CameraEmbedder(cfg.camera_embed_dim)
+        self.pos_embed = triplane_tokens(cfg.triplane_low_res, cfg.transformer_dim)
+        self.transformer = TriplaneTransformer(
+            cfg.transformer_layers,
+            cfg.transformer_dim,
+            cfg.transformer_heads,
+            cfg.encoder_feat_dim,
+            cfg.camera_embed_dim,
+        )
+        self.upsampler = Upsampler(cfg.transformer_dim, cfg.triplane_dim, cfg.triplane_low_res)
+        self.synthesizer = TriplaneSynthesizer(cfg.triplane_dim, cfg.rendering_samples_per_ray)
+
+    @property
+    def config_dict(self) -> dict:
+        """The configuration as config.json carries it (`encoder` only when it is written out)."""
+        return {key: value for key, value in asdict(self.config).items() if value is not None}
+
+    @classmethod
+    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True) -> "ModelLRM":
+        """Load a release folder, a run folder, a checkpoint file or a hub id, ready for inference.
+
+        Raises:
+            UserError: not found, unreadable, or (strict) a parameter missing, left over or of another shape.
+        """
+        from openlrm.checkpoint import load_pretrained
+
+        return load_pretrained(folder_or_hub_name, strict=strict)
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32."""
+        from openlrm.checkpoint import save_pretrained
+
+        save_pretrained(self, folder)
+
+    def construct(
+        self,
+        image: Tensor,
+        source_camera: Tensor,
+        render_cameras: Tensor | None = None,
+        render_anchors: Tensor | None = None,
+        render_resolutions: Tensor | None = None,
+        render_bg_colors: Tensor | None = None,
+        render_region_size: int = 0,
+    ) -> dict:
+        """Image to planes and, when cameras are given, rendered regions.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            source_camera: (N, 16), see `CameraEmbedder`.
+            render_cameras: (N, M, 25) or None, see `TriplaneSynthesizer`, as the ones below.
+            render_anchors: (N, M, 2).
+            render_resolutions: (N, M, 1).
+            render_bg_colors: (N, M, 1).
+            render_region_size: R.
+
+        Returns:
+            dict of planes (N, 3, C, H', W') and, with cameras, images_rgb, images_depth, images_weight.
+        """
+        features = self.encoder(image)
+        camera = self.camera_embedder(source_camera)
+        tokens = ops.tile(self.pos_embed, (image.shape[0], 1, 1))
+        planes = self.upsampler(self.transformer(tokens, features, camera))
+        out = {"planes": planes}
+        if render_cameras is not None:
+            views = self.synthesizer(
+                planes, render_cameras, render_anchors, render_resolutions, render_bg_colors, render_region_size
+            )
+            out["images_rgb"] = views["images_rgb"]
+            out["images_depth"] = views["images_depth"]
+            out["images_weight"] = views["images_weight"]
+        return out
+
+    def forward_planes(self, image: Tensor, camera: Tensor) -> Tensor:
+        """Image (N, 3, H, W) in [0, 1] and source camera (N, 16) -> planes (N, 3, C, 64, 64)."""
+        return self(image, camera)["planes"]
