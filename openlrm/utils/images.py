@@ -16,12 +16,12 @@ from openlrm.utils.paths import IMAGE_SUFFIXES, atomic_path
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused by their header, before anything is decoded."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP")
+_FORMATS = ("PNG", "JPEG", "WEBP")
 _SAVE_OPTIONS = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95},
     ".jpeg": {"format": "JPEG", "quality": 95},
-    ".webp": {"format": "WEBP", "lossless": True},
+    ".webp": {"format": "WEBP", "lossless": True, "exact": True},
 }
 
 

@@ -1,0 +1,201 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openlrm.errors import UserError
+from openlrm.utils.images import load_image, load_rgba, pad_to_square, resize_bicubic, save_image
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "lpips.npz"
+RNG = np.random.default_rng(0)
+
+
+def png(width, height, depth, colour, rows, extra=b""):
+    """Write a PNG by its definition, for kinds Pillow does not save."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def saved(tmp_path, image, name="x.png", **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_rgb_as_is(tmp_path):
+    pixels = RNG.integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    loaded = load_image(saved(tmp_path, Image.fromarray(pixels)))
+    assert loaded.dtype == np.float32
+    np.testing.assert_array_equal(loaded, pixels / np.float32(255))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_transparency_becomes_white(tmp_path, suffix):
+    pixels = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)
+    path = saved(tmp_path, Image.fromarray(pixels), f"x.{suffix}", lossless=True, exact=True)
+    opaque = np.array([200, 100, 0]) / 255
+    expected = np.stack([opaque, np.ones(3), 0.2 * opaque + 0.8])[None]
+    np.testing.assert_allclose(load_image(path), expected, atol=1e-6)
+    np.testing.assert_array_equal(load_rgba(path), pixels / np.float32(255))
+
+
+def test_kinds_of_grey_and_palette(tmp_path):
+    grey = np.array([[0, 51, 255]], np.uint8)
+    expected = np.repeat((grey / 255)[..., None], 3, axis=-1)
+    for mode in ("L", "P", "LA", "CMYK"):
+        name = "x.jpg" if mode == "CMYK" else "x.png"
+        loaded = load_image(saved(tmp_path, Image.fromarray(grey).convert(mode), name))
+        # jpeg loses a little
+        np.testing.assert_allclose(loaded, expected, atol=0.05 if mode == "CMYK" else 1e-6)
+    bilevel = load_image(saved(tmp_path, Image.fromarray(grey > 100)))
+    np.testing.assert_array_equal(bilevel[0, :, 0], [0, 0, 1])
+
+
+def test_palette_and_grey_with_a_transparent_entry(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    loaded = load_image(saved(tmp_path, palette, transparency=1))
+    np.testing.assert_array_equal(loaded, [[[1, 0, 0], [1, 1, 1]]])
+    loaded = load_image(saved(tmp_path, Image.fromarray(np.array([[0, 9]], np.uint8)), transparency=0))
+    np.testing.assert_allclose(loaded[0, :, 0], [1, 9 / 255], atol=1e-7)
+
+
+def test_sixteen_bits(tmp_path):
+    deep = np.array([[0, 1000, 65535]], np.uint16)
+    loaded = load_image(saved(tmp_path, Image.fromarray(deep)))
+    np.testing.assert_allclose(loaded[..., 1], deep / 65535, atol=1e-7)
+    assert loaded.shape == (1, 3, 3)
+
+    transparent = struct.pack(">I", 2) + b"tRNS" + struct.pack(">H", 1000)
+    transparent += struct.pack(">I", zlib.crc32(transparent[4:]))
+    (tmp_path / "t.png").write_bytes(png(3, 1, 16, 0, b"\0" + deep.astype(">u2").tobytes(), transparent))
+    np.testing.assert_allclose(load_image(tmp_path / "t.png")[0, :, 0], [0, 1, 1], atol=1e-7)
+
+    # Pillow keeps the high byte of deep colour.
+    rgba = RNG.integers(0, 65536, (2, 2, 4), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rgba)
+    (tmp_path / "d.png").write_bytes(png(2, 2, 16, 6, rows))
+    np.testing.assert_allclose(load_rgba(tmp_path / "d.png"), rgba / 65535, atol=1 / 255)
+
+
+def test_exif_rotation(tmp_path):
+    pixels = np.zeros((2, 4, 3), np.uint8)
+    pixels[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise for viewing
+    loaded = load_image(saved(tmp_path, Image.fromarray(pixels), exif=exif))
+    assert loaded.shape == (4, 2, 3)
+    assert loaded[0, 1].tolist() == [1, 1, 1]
+    assert loaded.sum() == 3
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    first, second = (Image.new("RGB", (2, 2), colour) for colour in ("red", "blue"))
+    path = saved(tmp_path, first, save_all=True, append_images=[second])
+    assert load_image(path)[0, 0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_refused(tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "PNG")
+    jpeg = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(jpeg, "JPEG")
+    bad = {
+        "cut.png": (whole.getvalue()[:4000], "damaged"),
+        "cut.jpg": (jpeg.getvalue()[:1500], "damaged"),
+        "empty.png": (b"", "not a png"),
+        "text.png": (b"<html>404</html>", "not a png"),
+        "header.png": (whole.getvalue()[:20], "not a png|damaged"),
+        "large.png": (png(11000, 10000, 8, 2, b""), "100 million"),
+        "bomb.png": (png(30000, 30000, 8, 2, b""), "100 million"),
+    }
+    for name, (content, message) in bad.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=message) as caught:
+            load_image(tmp_path / name)
+        assert name in str(caught.value)
+    with pytest.raises(UserError, match="no such picture"):
+        load_image(tmp_path / "none.png")
+    with pytest.raises(UserError, match="cannot read"):
+        load_image(tmp_path)
+    with pytest.raises(UserError, match="fully transparent"):
+        load_image(saved(tmp_path, Image.new("RGBA", (2, 2))))
+    with pytest.raises(UserError, match="no alpha"):
+        load_rgba(saved(tmp_path, Image.new("RGB", (2, 2))))
+
+
+def test_pad_to_square():
+    image = RNG.random((3, 6, 3), dtype=np.float32)
+    padded = pad_to_square(image, 0.5)
+    assert padded.shape == (6, 6, 3)
+    assert padded.dtype == np.float32
+    np.testing.assert_array_equal(padded[1:4], image)
+    assert (padded[[0, 4, 5]] == 0.5).all()
+    np.testing.assert_array_equal(pad_to_square(image.swapaxes(0, 1), 0.5), padded.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_save_then_load(tmp_path, shape, suffix):
+    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / "deep" / f"x.{suffix}"
+    save_image(path, pixels)
+    loaded = load_rgba(path) if shape[-1] == 4 else load_image(path)
+    wide = pixels.reshape(4, 5, -1)
+    if wide.shape[-1] == 1:
+        wide = wide.repeat(3, axis=-1)
+    np.testing.assert_array_equal(loaded, wide / np.float32(255))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_save_rounds_and_clips(tmp_path):
+    save_image(tmp_path / "x.png", np.array([[-0.5, 0.499 / 255, 0.501 / 255, 2.0]]))
+    assert np.asarray(Image.open(tmp_path / "x.png")).tolist() == [[0, 0, 1, 255]]
+    save_image(tmp_path / "x.JPG", np.full((8, 8, 3), 0.5))
+    assert abs(load_image(tmp_path / "x.JPG") - 0.5).max() < 0.01
+
+
+def test_save_refuses(tmp_path):
+    with pytest.raises(UserError, match="format"):
+        save_image(tmp_path / "x.bmp", np.zeros((2, 2)))
+    with pytest.raises(UserError, match="transparency"):
+        save_image(tmp_path / "x.jpg", np.zeros((2, 2, 4)))
+    for array in (np.zeros(3), np.zeros((2, 2, 2)), np.zeros((2, 2), int), np.full((2, 2), np.nan)):
+        with pytest.raises(ValueError):
+            save_image(tmp_path / "x.png", array)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("side", [56, 17])
+def test_bicubic_against_golden(side):
+    with np.load(GOLDEN) as golden:
+        image, expected = golden["resize_in"], golden[f"resize_{side}"]
+    resized = resize_bicubic(image, side)
+    assert resized.dtype == np.float32
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+    np.testing.assert_allclose(resize_bicubic(image[0, 0], (side, 40)).shape, (side, 40))
+
+
+def test_bicubic_properties():
+    image = RNG.random((2, 3, 9, 12), dtype=np.float32)
+    np.testing.assert_array_equal(resize_bicubic(image, (9, 12)), image)
+    corners = np.s_[..., ::100, ::70]
+    np.testing.assert_allclose(resize_bicubic(image, (101, 71))[corners], image[..., ::8, ::11], atol=1e-6)
+    np.testing.assert_allclose(resize_bicubic(np.full((7, 5), 0.3, np.float32), 31), 0.3, atol=1e-6)
+    np.testing.assert_allclose(resize_bicubic(image, 1)[..., 0, 0], image[..., 0, 0], atol=1e-7)
+    step = np.repeat(np.float32([0, 1]), 4)[None]
+    assert resize_bicubic(step, (1, 50)).max() > 1.01
