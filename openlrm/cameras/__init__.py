@@ -1,0 +1,32 @@
+"""Cameras: conventions, poses, paths, normalisation and projection, in numpy.
+
+Start with `openlrm.cameras.conventions`, the page on axes, units and layouts.
+"""
+
+from openlrm.cameras.conventions import (
+    DEFAULT_DISTANCE,
+    DEFAULT_INTRINSICS,
+    build_render_camera,
+    build_source_camera,
+    intrinsics_from_pixels,
+)
+from openlrm.cameras.normalize import normalize_poses
+from openlrm.cameras.poses import default_source_pose, look_at, validate_pose
+from openlrm.cameras.projection import pixel_rays, project
+from openlrm.cameras.trajectories import surrounding_views, turntable
+
+__all__ = [
+    "DEFAULT_DISTANCE",
+    "DEFAULT_INTRINSICS",
+    "build_render_camera",
+    "build_source_camera",
+    "default_source_pose",
+    "intrinsics_from_pixels",
+    "look_at",
+    "normalize_poses",
+    "pixel_rays",
+    "project",
+    "surrounding_views",
+    "turntable",
+    "validate_pose",
+]
