@@ -16,6 +16,12 @@ from openlrm.ops.layers import split_heads
 _BLOCK_ELEMENTS = 6 * 1024 * 1024
 
 
+@ops.constexpr
+def _block_rows(batch: int, keys: int, queries: int, elements: int) -> int:
+    """Query rows per block, so that a block's scores fit `elements`."""
+    return max(1, min(queries, elements // (batch * keys)))
+
+
 class BlockedAttention(nn.Cell):
     """Attention of (B, Lq, d), (B, Lk, d), (B, Lk, d) -> (B, Lq, d), with recomputation in `bprop`."""
 
@@ -27,14 +33,10 @@ class BlockedAttention(nn.Cell):
         self.tn = ops.BatchMatMul(transpose_a=True)
         self.softmax = ops.Softmax(-1)
 
-    def block_rows(self, batch: int, keys: int, queries: int) -> int:
-        """Query rows per block, so that a block's scores fit `block_elements`."""
-        return max(1, min(queries, self.block_elements // (batch * keys)))
-
     def construct(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q is already scaled by 1/sqrt(d)."""
         batch, queries, _ = q.shape
-        rows = self.block_rows(batch, k.shape[1], queries)
+        rows = _block_rows(batch, k.shape[1], queries, self.block_elements)
         v_t = v.transpose(0, 2, 1)
         blocks = []
         for start in range(0, queries, rows):
@@ -47,7 +49,7 @@ class BlockedAttention(nn.Cell):
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients for q, k, v: dS = P * (dP - rowsum(dO * O)), block by block."""
         batch, queries, _ = q.shape
-        rows = self.block_rows(batch, k.shape[1], queries)
+        rows = _block_rows(batch, k.shape[1], queries, self.block_elements)
         delta = (dout * out).sum(-1, keepdims=True)
         dq, dk, dv = [], ops.zeros_like(k), ops.zeros_like(v)
         for start in range(0, queries, rows):

@@ -69,6 +69,8 @@ class ModelLRM(nn.Cell):
         render_resolutions: Tensor | None = None,
         render_bg_colors: Tensor | None = None,
         render_region_size: int = 0,
+        stratified_noise: Tensor | None = None,
+        importance_u: Tensor | None = None,
     ) -> dict:
         """Image to planes and, when cameras are given, rendered regions.
 
@@ -80,6 +82,8 @@ class ModelLRM(nn.Cell):
             render_resolutions: (N, M, 1).
             render_bg_colors: (N, M, 1).
             render_region_size: R.
+            stratified_noise: draws of the first pass or None.
+            importance_u: draws of the second pass or None.
 
         Returns:
             dict of planes (N, 3, C, H', W') and, with cameras, images_rgb, images_depth, images_weight.
@@ -91,7 +95,14 @@ class ModelLRM(nn.Cell):
         out = {"planes": planes}
         if render_cameras is not None:
             views = self.synthesizer(
-                planes, render_cameras, render_anchors, render_resolutions, render_bg_colors, render_region_size
+                planes,
+                render_cameras,
+                render_anchors,
+                render_resolutions,
+                render_bg_colors,
+                render_region_size,
+                stratified_noise,
+                importance_u,
             )
             out["images_rgb"] = views["images_rgb"]
             out["images_depth"] = views["images_depth"]

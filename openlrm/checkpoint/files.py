@@ -1,0 +1,108 @@
+"""Tensors in .safetensors and MindSpore .ckpt (protobuf) files. Neither can carry code."""
+
+from pathlib import Path
+
+import numpy as np
+
+from openlrm.errors import UserError
+from openlrm.utils.paths import atomic_path
+
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "BOOL": np.bool_}
+_PICKLES = (".pt", ".pth", ".bin", ".pkl")
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read all tensors of a checkpoint file.
+
+    Args:
+        path: a .safetensors or .ckpt file.
+
+    Returns:
+        name -> array; floating point as float32, whatever the file's precision.
+
+    Raises:
+        UserError: missing, of an unknown kind, a pickle (they can run code), truncated or not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError("checkpoint not found", str(path))
+    if path.suffix in _PICKLES:
+        raise UserError(
+            "PyTorch pickle files can run code and are not read",
+            str(path),
+            "convert it with PyTorch: safetensors.torch.save_file(torch.load(path, weights_only=True), 'x.safetensors')",
+        )
+    if path.suffix == ".safetensors":
+        tensors = _read_safetensors(path)
+    elif path.suffix == ".ckpt":
+        tensors = _read_ckpt(path)
+    else:
+        raise UserError("not a checkpoint", str(path), "use a .safetensors or .ckpt file")
+    tensors = {k: v.astype(np.float32, copy=False) if v.dtype.kind == "f" else v for k, v in tensors.items()}
+    for name, value in tensors.items():
+        # A sum is finite exactly when no entry is NaN or infinite (float64: no overflow).
+        if value.dtype.kind == "f" and not np.isfinite(value.sum(dtype=np.float64)):
+            raise UserError(f"parameter {name} holds NaN or infinity", str(path), "use an earlier checkpoint")
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(path.read_bytes())
+    except SafetensorError as error:
+        raise UserError(
+            f"damaged safetensors file ({error})", str(path), "it may be cut short: download or copy it again"
+        ) from error
+    tensors = {}
+    for name, entry in entries:
+        if entry["dtype"] == "BF16":
+            wide = np.frombuffer(entry["data"], np.uint16).astype(np.uint32) << 16
+            array = wide.view(np.float32)
+        elif entry["dtype"] in _DTYPES:
+            array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
+        else:
+            raise UserError(f"parameter {name} has the unsupported type {entry['dtype']}", str(path))
+        tensors[name] = array.reshape(entry["shape"])
+    return tensors
+
+
+def _read_ckpt(path: Path) -> dict[str, np.ndarray]:
+    import mindspore as ms
+
+    try:
+        entries = ms.load_checkpoint(str(path))
+    except (ValueError, RuntimeError, TypeError, OSError, KeyError, IndexError) as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"damaged MindSpore checkpoint ({reason[0] if reason else type(error).__name__})",
+            str(path),
+            "use an earlier checkpoint",
+        ) from error
+    return {name: _as_array(parameter) for name, parameter in entries.items()}
+
+
+def _as_array(parameter) -> np.ndarray:
+    import mindspore as ms
+
+    if parameter.dtype == ms.bfloat16:
+        parameter = parameter.astype(ms.float32)
+    return parameter.asnumpy()
+
+
+def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write tensors as float32 .safetensors, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    with atomic_path(path) as temporary:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(temporary), metadata={"format": "pt"})
+
+
+def write_ckpt(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write tensors as a MindSpore .ckpt, whole or not at all."""
+    import mindspore as ms
+
+    entries = [{"name": name, "data": ms.Tensor(np.ascontiguousarray(value))} for name, value in tensors.items()]
+    with atomic_path(path) as temporary:
+        ms.save_checkpoint(entries, str(temporary))

@@ -1,0 +1,130 @@
+"""Find a model by name: release folder, run folder, checkpoint file or hub id."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from openlrm.errors import UserError
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_EPOCH = re.compile(r"-e(\d+)\.ckpt$")
+
+
+@dataclass(frozen=True)
+class LocatedModel:
+    """Where a model was found.
+
+    Attributes:
+        name: short name for output folders.
+        config: contents of config.json.
+        weights: the .safetensors or .ckpt file.
+    """
+
+    name: str
+    config: dict
+    weights: Path
+
+
+def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -> LocatedModel:
+    """Resolve `model_name` and the optional `model_ckpt` / `epoch`.
+
+    Args:
+        name: a folder (release or run), a checkpoint file, or a hub id such as `user/model`.
+        ckpt: a checkpoint inside the run folder (also in its ckpt/) or a path of its own.
+        epoch: epoch of the checkpoint to take, or to confirm when `ckpt` is given.
+
+    Raises:
+        UserError: nothing there, no config, or `ckpt` and `epoch` disagree.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        if ckpt is not None:
+            raise UserError("model_name is a file already", name, "give either that file or a folder with model_ckpt")
+        return LocatedModel(path.stem, read_config(_config_beside(path)), path)
+    if path.is_dir():
+        weights = _weights_in(path, ckpt, epoch)
+        return LocatedModel(path.resolve().name, read_config(_config_beside(weights, path)), weights)
+    if _HUB_ID.fullmatch(name) and not path.suffix == ".ckpt" and not name.startswith((".", "/")):
+        folder = _fetch(name)
+        return LocatedModel(name.split("/")[1], read_config(folder / CONFIG_NAME), folder / WEIGHTS_NAME)
+    raise UserError(
+        "model not found", name, "give a folder with config.json and model.safetensors, a run folder, or a .ckpt file"
+    )
+
+
+def read_config(path: Path) -> dict:
+    """Read config.json; UserError when it is missing or not a JSON object."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{CONFIG_NAME} not found", str(path.parent), "put the model's config.json there") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"unreadable model config ({error})", str(path)) from error
+    if not isinstance(config, dict):
+        raise UserError("the model config is not a JSON object", str(path))
+    return config
+
+
+def _config_beside(weights: Path, *also: Path) -> Path:
+    """config.json beside the weights, in the run folder above, or in `also`; the first place if nowhere."""
+    places = [weights.parent, weights.parent.parent, *also]
+    return next((p / CONFIG_NAME for p in places if (p / CONFIG_NAME).is_file()), weights.parent / CONFIG_NAME)
+
+
+def _weights_in(folder: Path, ckpt: str | None, epoch: int | None) -> Path:
+    if ckpt is not None:
+        candidates = [folder / ckpt, folder / "ckpt" / ckpt, Path(ckpt)]
+        found = next((c for c in candidates if c.is_file()), None)
+        if found is None:
+            raise UserError(f"model_ckpt={ckpt} not found", str(folder), _listing(folder))
+        named = _EPOCH.search(found.name)
+        if epoch is not None and named and int(named.group(1)) != epoch:
+            raise UserError(f"epoch={epoch}, but model_ckpt is of epoch {named.group(1)}", str(found))
+        return found
+    by_epoch = {int(_EPOCH.search(p.name).group(1)): p for p in _checkpoints(folder) if _EPOCH.search(p.name)}
+    if epoch is not None:
+        if epoch not in by_epoch:
+            raise UserError(f"no checkpoint of epoch {epoch}", str(folder), _listing(folder))
+        return by_epoch[epoch]
+    if (folder / WEIGHTS_NAME).is_file():
+        return folder / WEIGHTS_NAME
+    if by_epoch:
+        return by_epoch[max(by_epoch)]
+    raise UserError(f"no {WEIGHTS_NAME} and no ckpt/*-e<epoch>.ckpt", str(folder), "is it a model folder?")
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.ckpt"), *folder.glob("ckpt/*.ckpt")])
+
+
+def _listing(folder: Path) -> str:
+    names = [p.name for p in _checkpoints(folder)]
+    return f"there: {', '.join(names[-8:])}" if names else "no .ckpt file is there"
+
+
+def _fetch(repo_id: str) -> Path:
+    """Download a model from the hub, or take it from the local hub cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+    hint = (
+        f"where the hub is reachable run 'hf download {repo_id} {CONFIG_NAME} {WEIGHTS_NAME} --local-dir <folder>', "
+        f"bring the folder here and give model_name=<folder>"
+    )
+    wanted = [CONFIG_NAME, WEIGHTS_NAME]
+    try:
+        folder = Path(snapshot_download(repo_id, allow_patterns=wanted))
+    except RepositoryNotFoundError as error:
+        raise UserError("no such folder here, and no such model on the hub", repo_id, hint) from error
+    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"no such folder here, and the hub is not reachable ({reason[:120]})", repo_id, hint
+        ) from error
+    for file in wanted:
+        if not (folder / file).is_file():
+            raise UserError(f"the hub's model has no {file}", repo_id, hint)
+    return folder

@@ -1,0 +1,156 @@
+"""YAML files and `key=value` overrides into one checked dataclass, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from openlrm.config.schema import Option, groups, nearest, options
+from openlrm.errors import UserError
+from openlrm.utils.paths import atomic_path
+
+COMMAND_LINE = "command line"
+Config = TypeVar("Config")
+
+
+def load_config(
+    schema: type[Config], yaml_files: Iterable[str | os.PathLike] = (), overrides: Sequence[str] = ()
+) -> Config:
+    """Fill a config: its defaults, then the files in order, then the overrides.
+
+    Args:
+        schema: dataclass whose fields are the options; dataclasses in it are groups of options.
+        yaml_files: later ones win.
+        overrides: `key=value` with dotted keys. Text is taken as it stands, `=` included; anything else is
+            read as YAML; a list may go without brackets (`0,0.5,1`); `null` means None.
+
+    Returns:
+        An instance of `schema`.
+
+    Raises:
+        UserError: a file that is missing or no YAML, an unknown key, a value of the wrong type or outside its
+            range, an option without value, or two different values for one key among the overrides.
+    """
+    known = options(schema)
+    config = OmegaConf.structured(schema)
+    where = dict.fromkeys(known, "default")
+    given = [(key, value, path) for path in yaml_files for key, value in _read_yaml(path, schema, known)]
+    given += [(key, value, COMMAND_LINE) for key, value in _read_overrides(overrides, schema, known).items()]
+    for key, value, source in given:
+        _assign(config, known[key], value, source)
+        where[key] = source
+    try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"no value for {', '.join(missing)}", hint=f"give {missing[0]}=...")
+        for key, choice in known.items():
+            choice.check(OmegaConf.select(config, key), where[key])
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise UserError(f"cannot work out the config ({_first_line(error)})") from error
+
+
+def save_config(config: object, path: str | os.PathLike) -> None:
+    """Write a config as YAML that `load_config` reads back to an equal one.
+
+    Args:
+        config: dataclass instance.
+        path: file, written whole or not at all.
+    """
+    with atomic_path(path) as temporary:
+        OmegaConf.save(OmegaConf.create(dataclasses.asdict(config)), temporary)
+
+
+def unknown_key(key: str, schema: type, where: object) -> UserError:
+    """Return the error for a key the schema does not have, with the one that was meant."""
+    known = options(schema)
+    if key in groups(schema):
+        inside = next(name for name in known if name.startswith(f"{key}."))
+        return UserError(f"{key} is a group of options, not one", where, f"set those in it, such as {inside}")
+    near = nearest(key, known)
+    return UserError(
+        f"unknown option {key}", where, f"did you mean {near}?" if near else "--help lists the options"
+    )
+
+
+def _read_yaml(path: str | os.PathLike, schema: type, known: dict[str, Option]) -> Iterator[tuple[str, Any]]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(Path(path)), resolve=False)
+    except FileNotFoundError as error:
+        raise UserError("no such config file", path, "check the path") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"cannot read the config file ({error})", path) from error
+    if not isinstance(content, dict):
+        raise UserError("a config file holds `key: value` lines, not a list", path)
+    sections = groups(schema)
+
+    def walk(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in section.items():
+            key = f"{prefix}{name}"
+            if key in known:
+                yield key, _from_yaml(known[key], value, path)
+            elif key in sections and (value is None or isinstance(value, dict)):
+                yield from walk(value or {}, f"{key}.")
+            else:
+                raise unknown_key(key, schema, path)
+
+    yield from walk(content, "")
+
+
+def _from_yaml(choice: Option, value: Any, path: str | os.PathLike) -> Any:
+    # YAML reads 001 as 1 and off as false; turned back to text they would be something else.
+    if choice.type is str and isinstance(value, (bool, int, float)):
+        raise UserError(f"{choice.key}: {value} is not text", path, "put the value in quotes")
+    return value
+
+
+def _read_overrides(overrides: Sequence[str], schema: type, known: dict[str, Option]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"{override!r} has no value", COMMAND_LINE, "write key=value")
+        if key not in known:
+            raise unknown_key(key, schema, COMMAND_LINE)
+        value = _from_text(known[key], text)
+        if key in values and values[key] != value:
+            raise UserError(
+                f"{key} is given twice, as {values[key]} and {value}", COMMAND_LINE, "give one of them"
+            )
+        values[key] = value
+    return values
+
+
+def _from_text(choice: Option, text: str) -> Any:
+    if choice.optional and text in ("", "null"):
+        return None
+    if choice.type is str:
+        return text
+    if choice.is_sequence and not text.startswith("["):
+        text = f"[{text}]"
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise _mistyped(choice, text, COMMAND_LINE) from error
+
+
+def _assign(config: Any, choice: Option, value: Any, where: object) -> None:
+    try:
+        OmegaConf.update(config, choice.key, value, merge=False)
+    except OmegaConfBaseException as error:
+        raise _mistyped(choice, value, where) from error
+
+
+def _mistyped(choice: Option, value: Any, where: object) -> UserError:
+    shown = "null" if value is None else value
+    return UserError(f"{choice.key}={shown} is not {choice.type_name}", where)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

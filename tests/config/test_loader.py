@@ -1,0 +1,189 @@
+import dataclasses
+from dataclasses import dataclass
+from typing import Optional
+
+import pytest
+
+from openlrm.config import load_config, option, save_config
+from openlrm.errors import UserError
+
+
+@dataclass
+class Loss:
+    perceptual_weight: float = option(1.0, "weight of LPIPS", minimum=0)
+    kind: str = option("mse", "pixel loss", choices=("mse", "l1"))
+
+
+@dataclass
+class Train:
+    epochs: int = option(2, "passes over the data", minimum=1, maximum=10)
+    loss: Loss = option(Loss, "losses")
+    backgrounds: list[float] = option([0.0, 0.5, 1.0], "grey levels", minimum=0, maximum=1)
+
+
+@dataclass
+class Config:
+    image_input: str = option("in.png", "picture")
+    model_ckpt: Optional[str] = option(None, "weights")  # noqa: UP045
+    seed: int | None = option(None, "seed")
+    export_video: bool = option(True, "make a video")
+    size: tuple[int, int] = option((3, 4), "height and width")
+    spec: dict | None = option(None, "sizes of an encoder")
+    train: Train = option(Train, "training")
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    def write(text, name="a.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_defaults_are_a_new_instance_each_time():
+    first, second = load_config(Config), load_config(Config)
+    assert first == Config()
+    assert isinstance(first.train.loss, Loss)
+    first.train.backgrounds.append(0.1)
+    assert second.train.backgrounds == [0.0, 0.5, 1.0] == Config().train.backgrounds
+
+
+def test_later_wins(yaml):
+    files = [
+        yaml("seed: 1\ntrain:\n  epochs: 3\n  loss.kind: l1\nimage_input: a.png"),
+        yaml("train.epochs: 4\nseed: 2\ntrain:\n", "b.yaml"),
+    ]
+    config = load_config(Config, files, ["seed=3", "train.loss.perceptual_weight=1e-2"])
+    expected = Config(image_input="a.png", seed=3)
+    expected.train.epochs = 4
+    expected.train.loss = Loss(0.01, "l1")
+    assert config == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a=b.png", "001", "1e3", "a: b.png", "[1", "#x", "off", "2024-01-01", " x ", "'q'", "é.png"]
+)
+def test_text_is_taken_as_it_stands(text):
+    assert load_config(Config, (), [f"image_input={text}", f"model_ckpt={text}"]).image_input == text
+    assert load_config(Config, (), [f"model_ckpt={text}"]).model_ckpt == text
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("model_ckpt=null", None),
+        ("model_ckpt=", None),
+        ("seed=null", None),
+        ("seed=7", 7),
+        ("export_video=no", False),
+        ("train.backgrounds=0,0.5", [0.0, 0.5]),
+        ("train.backgrounds=[1]", [1.0]),
+        ("train.backgrounds=1", [1.0]),
+        ("size=5,6", (5, 6)),
+        ("spec={a: 1}", {"a": 1}),
+    ],
+)
+def test_values(override, value):
+    config = load_config(Config, (), [override])
+    for name in override.partition("=")[0].split("."):
+        config = getattr(config, name)
+    assert config == value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trian.epochs=1", "unknown option trian.epochs: command line. did you mean train.epochs?"),
+        ("epochs=1", "did you mean train.epochs?"),
+        ("loss.perceptual=1", "did you mean train.loss.perceptual_weight?"),
+        ("imageinput=1", "did you mean image_input?"),
+        ("zzz=1", "unknown option zzz: command line. --help lists the options"),
+        ("train.loss=1", "train.loss is a group of options"),
+        ("train.epochs=many", "train.epochs=many is not int from 1 to 10: command line"),
+        ("train.epochs=1.5", "train.epochs=1.5 is not int"),
+        ("train.epochs=true", "train.epochs=True is not int"),
+        ("train.epochs=null", "train.epochs=null is not int"),
+        ("train.epochs=[1", "train.epochs=[1 is not int"),
+        ("train.epochs=11", "train.epochs=11 is not int from 1 to 10"),
+        ("train.epochs=0", "train.epochs=0 is not int from 1 to 10"),
+        ("train.loss.perceptual_weight=-1", "train.loss.perceptual_weight=-1.0 is not float >= 0"),
+        ("train.loss.perceptual_weight=nan", "is not float >= 0"),
+        ("train.loss.kind=mes", "train.loss.kind=mes is not mse | l1: command line. did you mean mse?"),
+        ("train.backgrounds=0,2", "is not list of float from 0 to 1"),
+        ("train.backgrounds=a", "is not list of float"),
+        ("export_video=maybe", "export_video=maybe is not bool"),
+        ("seed=x", "seed=x is not int or null"),
+        ("seed", "'seed' has no value"),
+        ("image_input=${nowhere}", "cannot work out the config"),
+    ],
+)
+def test_bad_overrides(override, message):
+    with pytest.raises(UserError) as caught:
+        load_config(Config, (), [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_key_twice():
+    assert load_config(Config, (), ["seed=1", "seed=01"]).seed == 1
+    with pytest.raises(UserError, match="seed is given twice, as 1 and 2"):
+        load_config(Config, (), ["seed=1", "seed=2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train:\n  epoch: 3", "did you mean train.epochs?"),
+        ("train:\n  epochs: lots", "train.epochs=lots is not int"),
+        ("train:\n  epochs: 40", "train.epochs=40 is not int from 1 to 10"),
+        ("train: 3", "group of options"),
+        ("model_ckpt: 001", "put the value in quotes"),
+        ("image_input: null", "image_input=null is not str"),
+        ("- a", "not a list"),
+        ("a: [", "cannot read the config file"),
+        ("seed: 1\nseed: 2", "duplicate key"),
+        ("image_input: !!python/object/apply:os.getcwd []", "cannot read the config file"),
+        ("\x00", "cannot read the config file"),
+    ],
+)
+def test_bad_files_are_named(yaml, text, message):
+    with pytest.raises(UserError, match=r"a\.yaml") as caught:
+        load_config(Config, [yaml(text)])
+    assert message in str(caught.value)
+
+
+def test_files_that_are_no_files(tmp_path):
+    with pytest.raises(UserError, match="no such config file"):
+        load_config(Config, [tmp_path / "none.yaml"])
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(Config, [tmp_path])
+    (tmp_path / "empty.yaml").touch()
+    assert load_config(Config, [tmp_path / "empty.yaml"]) == Config()
+
+
+def test_required_and_owner_rules():
+    @dataclass
+    class Plain:
+        uid: str
+        steps: int = 4
+
+        def __post_init__(self):
+            if self.steps % 2:
+                raise UserError("steps is odd")
+
+    assert load_config(Plain, (), ["uid=a", "steps=2"]) == Plain("a", 2)
+    with pytest.raises(UserError, match=r"no value for uid. give uid=\.\.\."):
+        load_config(Plain)
+    with pytest.raises(UserError, match="steps is odd"):
+        load_config(Plain, (), ["uid=a", "steps=3"])
+
+
+def test_saved_config_reads_back_equal(tmp_path):
+    config = load_config(Config, (), ["image_input=1e3", "model_ckpt=off", "train.backgrounds=[1e-5]"])
+    save_config(config, tmp_path / "run" / "config.yaml")
+    assert load_config(Config, [tmp_path / "run" / "config.yaml"]) == config
+    changed = dataclasses.replace(config, seed=5, spec={"patch": 14, "sizes": [1, 2]}, size=(1, 2))
+    save_config(changed, tmp_path / "run" / "config.yaml")
+    assert load_config(Config, [tmp_path / "run" / "config.yaml"]) == changed
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["config.yaml"]
