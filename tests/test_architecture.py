@@ -62,16 +62,15 @@ FILES = {module_name(path): path for path in sorted((REPO / "openlrm").rglob("*.
 
 def part_of(module: str) -> str | None:
     """Longest entry of LEVELS that holds a module; `openlrm.models` stands for its __init__ alone."""
-    names = [module] if module == "openlrm.models" else []
     pieces = module.split(".")
-    names += [".".join(pieces[:length]) for length in range(len(pieces), 1, -1)]
+    prefixes = (".".join(pieces[:length]) for length in range(len(pieces), 1, -1))
     return next(
-        (name for name in names if name in LEVELS and (name != "openlrm.models" or name == module)), None
+        (name for name in prefixes if name in LEVELS and (name != "openlrm.models" or name == module)), None
     )
 
 
 def imports_of(source: str, module: str, is_package: bool = False, lazy: bool = True) -> set[str]:
-    """Names a source imports: `a.b` and, of `from a import b`, `a.b`; without lazy, outside functions alone."""
+    """Names a source imports: `a.b` and, of `from a import b`, `a.b`; without lazy, those outside functions."""
     found = set()
     nodes = [ast.parse(source)]
     while nodes:
