@@ -92,7 +92,8 @@ def intrinsics_from_pixels(record: ArrayLike, where: object = None) -> np.ndarra
     """Normalise an intrinsics record in pixels.
 
     Convention: [[fx, fy], [cx, cy], [width, height]] in pixels becomes
-    (fx / width, fy / height, cx / width, cy / height); [[192, 192], [128, 128], [256, 256]] gives (0.75, 0.75, 0.5, 0.5).
+    (fx / width, fy / height, cx / width, cy / height);
+    [[192, 192], [128, 128], [256, 256]] gives (0.75, 0.75, 0.5, 0.5).
 
     Args:
         record: (3, 2).

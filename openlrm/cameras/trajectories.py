@@ -63,7 +63,6 @@ def _circle(n: int, radius: float, height: float, endpoint: bool) -> np.ndarray:
     across = np.sqrt(radius**2 - height**2)
     position = np.stack([across * cosine, across * sine, np.full(n, float(height))], axis=-1)
     backward = position / radius
-    # up x backward, normalised. Written out it needs no division and still turns with the angle straight
-    # above.
+    # up x backward, normalised; written out it also holds straight above, where the cross product is zero.
     right = np.stack([-sine, cosine, zero], axis=-1)
     return np.stack([right, np.cross(backward, right), backward, position], axis=-1).astype(np.float32)

@@ -1,0 +1,192 @@
+"""Objects rendered in the Objaverse layout of this project.
+
+    root/meta.json                  list of uids
+    root/<uid>/rgba/000.png ...     RGBA, 8 bit, straight alpha
+    root/<uid>/pose/000.npy ...     (3, 4) camera-to-world, Blender axes (see openlrm.cameras.conventions)
+    root/<uid>/intrinsics.npy       [[fx, fy], [cx, cy], [width, height]] in pixels
+
+Files come from other programs and other people: every one is checked when it is read, and nothing in it is
+executed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from openlrm.cameras import intrinsics_from_pixels, validate_pose
+from openlrm.errors import UserError
+from openlrm.utils.images import load_rgba
+
+LAYOUT_HINT = "expected <uid>/rgba/000.png, <uid>/pose/000.npy and <uid>/intrinsics.npy"
+META_HINT = 'write the names of the object folders into it as a JSON list, e.g. ["chair", "mug"]'
+
+
+@dataclass(frozen=True, eq=False)
+class ObjaverseObject:
+    """One object; pictures and poses are read when asked for.
+
+    Attributes:
+        folder: root/uid.
+        uid: name of the object, its path below the root.
+        names: view names in order, "000", "001", ...
+        intrinsics: (4,) float32, fx / width, fy / height, cx / width, cy / height, the same for all views.
+    """
+
+    folder: Path
+    uid: str
+    names: tuple[str, ...]
+    intrinsics: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of views."""
+        return len(self.names)
+
+    def read_view(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read picture and pose of a view.
+
+        Args:
+            index: 0 .. len(self) - 1.
+
+        Returns:
+            rgba (H, W, 4) float32 in [0, 1], straight alpha, and c2w (3, 4) float32.
+
+        Raises:
+            UserError: no such view, a picture that is damaged or has no alpha, or what `read_pose` refuses.
+        """
+        return load_rgba(self.folder / "rgba" / f"{self._name(index)}.png"), self.read_pose(index)
+
+    def read_pose(self, index: int) -> np.ndarray:
+        """Read the pose of a view alone.
+
+        Args:
+            index: 0 .. len(self) - 1.
+
+        Returns:
+            c2w (3, 4) float32.
+
+        Raises:
+            UserError: no such view, or a pose that is damaged, not (3, 4), not finite or not a rigid motion.
+        """
+        file = self.folder / "pose" / f"{self._name(index)}.npy"
+        return validate_pose(_load_array(file), file)
+
+    def _name(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise UserError(
+                f"no view {index}", self.folder, f"it has {len(self)} views, 0 to {len(self) - 1}"
+            )
+        return self.names[index]
+
+
+def list_uids(root: str | os.PathLike) -> list[str]:
+    """Read the uids of a folder of objects from its meta.json.
+
+    Args:
+        root: folder that holds meta.json and the objects.
+
+    Returns:
+        The uids in the order of the file.
+
+    Raises:
+        UserError: no such folder, or meta.json is missing or not a list of usable names.
+    """
+    file = _existing_root(root) / "meta.json"
+    try:
+        uids = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("no meta.json", Path(root), META_HINT) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read the list of objects ({error})", file, META_HINT) from error
+    if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
+        raise UserError("the list of objects is empty or not a list of names", file, META_HINT)
+    for uid in uids:
+        _check_uid(uid, file)
+    return uids
+
+
+def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
+    """Open one object. Reads its intrinsics and the names of its views, no picture.
+
+    Args:
+        root: folder that holds the objects.
+        uid: name of an object, its path below `root`; it may not lead out of it.
+
+    Returns:
+        The object, with at least one view.
+
+    Raises:
+        UserError: no such folder or object, no views, views without a pose or poses without a picture, or
+            unusable intrinsics.
+    """
+    root = _existing_root(root)
+    _check_uid(uid, root)
+    folder = root / uid
+    if not folder.is_dir():
+        others = [entry.name for entry in os.scandir(root) if entry.is_dir()]
+        near = difflib.get_close_matches(uid, others, n=1)
+        raise UserError(f"no object {uid!r}", root, f"did you mean {near[0]!r}?" if near else LAYOUT_HINT)
+    pictures, poses = _stems(folder / "rgba", ".png"), _stems(folder / "pose", ".npy")
+    if not pictures:
+        raise UserError("the object has no views", folder, LAYOUT_HINT)
+    unpaired = sorted(pictures ^ poses)
+    if unpaired:
+        what = f"{len(pictures)} pictures but {len(poses)} poses, unpaired: {', '.join(unpaired[:5])}"
+        raise UserError(what, folder, "every rgba/NAME.png needs its pose/NAME.npy")
+    file = folder / "intrinsics.npy"
+    intrinsics = intrinsics_from_pixels(_load_array(file), file)
+    return ObjaverseObject(folder, uid, tuple(sorted(pictures)), intrinsics)
+
+
+def blend(rgba: np.ndarray, background: float) -> np.ndarray:
+    """Put a picture on a uniform background.
+
+    Args:
+        rgba: (..., H, W, 4) float32 in [0, 1], straight (not premultiplied) alpha.
+        background: grey level in [0, 1].
+
+    Returns:
+        (..., H, W, 3) float32: rgb * alpha + background * (1 - alpha).
+    """
+    alpha = rgba[..., 3:]
+    return rgba[..., :3] * alpha + np.float32(background) * (1 - alpha)
+
+
+def _existing_root(root: str | os.PathLike) -> Path:
+    if not Path(root).is_dir():
+        raise UserError(
+            "no such folder of objects", Path(root), "it holds meta.json and one folder per object"
+        )
+    return Path(root)
+
+
+def _check_uid(uid: str, where: Path) -> None:
+    # Both readings, whatever the system: a data set written on one must not be an escape on another.
+    parts = PurePosixPath(uid).parts + PureWindowsPath(uid).parts
+    anchored = PurePosixPath(uid).anchor or PureWindowsPath(uid).anchor
+    if not parts or anchored or ".." in parts or "\0" in uid:
+        hint = "a uid is the name of a folder below the root"
+        raise UserError(f"object name {uid!r} does not stay inside the data folder", where, hint)
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    return {file.stem for file in folder.glob(f"*{suffix}")} if folder.is_dir() else set()
+
+
+def _load_array(file: Path) -> np.ndarray:
+    try:
+        with open(file, "rb") as stream:
+            # Not np.load: it would also open archives, and offers pickle.
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError("no such file", file, LAYOUT_HINT) from None
+    except Exception as error:
+        # A damaged header makes numpy raise nearly anything, tokenize.TokenError among it.
+        raise UserError(
+            f"not a usable .npy file ({error})", file, "write it again with numpy.save"
+        ) from error
