@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from openlrm.config.schema import groups, options
+from openlrm.config.schema import groups, options, structured
 
 _WIDTH = 100
 
@@ -18,7 +18,7 @@ def describe(schema: type) -> list[tuple[str, str, Any, str]]:
 
     The default of an option the user has to give is the text "???".
     """
-    defaults = OmegaConf.to_container(OmegaConf.structured(schema), throw_on_missing=False)
+    defaults = OmegaConf.to_container(structured(schema), throw_on_missing=False)
 
     def default(key: str) -> Any:
         value = defaults

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from openlrm.config.schema import Option, groups, nearest, options
+from openlrm.config.schema import Option, groups, nearest, options, structured
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path
 
@@ -39,7 +39,7 @@ def load_config(
             range, an option without value, or two different values for one key among the overrides.
     """
     known = options(schema)
-    config = OmegaConf.structured(schema)
+    config = structured(schema)
     where = dict.fromkeys(known, "default")
     given = [(key, value, path) for path in yaml_files for key, value in _read_yaml(path, schema, known)]
     given += [(key, value, COMMAND_LINE) for key, value in _read_overrides(overrides, schema, known).items()]

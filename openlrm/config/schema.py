@@ -12,6 +12,8 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from openlrm.errors import UserError
 
 
@@ -27,8 +29,8 @@ def option(
     """Declare one field of a config dataclass.
 
     Args:
-        default: value when none is given; mutable ones are copied for every config; a dataclass makes a group
-            of options; left out, the user has to give a value.
+        default: value when none is given; mutable ones are copied for every config; left out, the user has
+            to give a value. A dataclass makes a group (leave it out if some of its options are required).
         help: what it means, with its unit.
         choices: the values allowed; for a list, of its items.
         minimum: least value allowed, itself included.
@@ -116,6 +118,16 @@ def options(schema: type, prefix: str = "") -> dict[str, Option]:
             inner, optional = _without_none(hint)
             found[key] = Option(key, inner, optional, field.metadata)
     return found
+
+
+def structured(schema: type) -> DictConfig:
+    """Return the defaults of a schema as a typed OmegaConf object; what the user has to give is missing."""
+    config = OmegaConf.structured(schema)
+    for field, hint in _fields(schema):
+        # OmegaConf takes a group without default for one missing value.
+        if dataclasses.is_dataclass(hint) and OmegaConf.is_missing(config, field.name):
+            config[field.name] = structured(hint)
+    return config
 
 
 def groups(schema: type, prefix: str = "") -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Optional
 
 import pytest
 
-from openlrm.config import load_config, option, save_config
+from openlrm.config import describe, load_config, option, save_config
 from openlrm.errors import UserError
 
 
@@ -177,6 +177,22 @@ def test_required_and_owner_rules():
         load_config(Plain)
     with pytest.raises(UserError, match="steps is odd"):
         load_config(Plain, (), ["uid=a", "steps=3"])
+
+
+def test_group_with_required_options():
+    @dataclass
+    class Model:
+        dim: int
+        heads: int = 2
+
+    @dataclass
+    class Run:
+        model: Model = option(help="the model")
+
+    assert load_config(Run, (), ["model.dim=8"]) == Run(Model(8, 2))
+    with pytest.raises(UserError, match=r"no value for model\.dim"):
+        load_config(Run, (), ["model.heads=1"])
+    assert describe(Run)[0] == ("model.dim", "int", "???", "")
 
 
 def test_saved_config_reads_back_equal(tmp_path):
