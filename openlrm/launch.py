@@ -1,0 +1,77 @@
+"""Start a runner: `python -m openlrm.launch infer.lrm image_input=cup.png`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from openlrm.config import format_help, load_config, parse_command_line
+from openlrm.config.schema import nearest
+from openlrm.errors import UserError
+from openlrm.runners import RUNNERS
+from openlrm.runners.base import Runner
+
+_COMMAND = "python -m openlrm.launch"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for.
+
+    Args:
+        argv: runner's name and its options; None takes those of the process.
+
+    Returns:
+        Exit code: the runner's own, 2 for a mistake of the user, 130 when interrupted.
+    """
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as with `| head`; Python's own flush at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv:
+        print(_list_runners(), end="", file=sys.stderr)
+        return 2
+    name, *rest = argv
+    if name in ("-h", "--help"):
+        print(_list_runners(), end="")
+        return 0
+    if name not in RUNNERS:
+        near = nearest(name, RUNNERS)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(RUNNERS)}"
+        raise UserError(f"no runner {name!r}", hint=hint)
+    runner = _find(name)
+    yaml_files, overrides, wants_help = parse_command_line(runner.Config, rest)
+    if wants_help:
+        print(format_help(runner.Config, f"{_COMMAND} {name}", runner.summary, runner.examples), end="")
+        return 0
+    return runner(load_config(runner.Config, yaml_files, overrides)).run() or 0
+
+
+def _find(name: str) -> type[Runner]:
+    module, _, attribute = RUNNERS[name][0].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _list_runners() -> str:
+    width = max(map(len, RUNNERS))
+    lines = [f"  {name:{width}}  {summary}" for name, (_, summary) in RUNNERS.items()]
+    usage = f"usage: {_COMMAND} RUNNER [--help] [options]"
+    return "\n".join([usage, "", "runners:", *lines]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""What `openlrm.launch` can run; each is imported only when it is asked for."""
+
+RUNNERS = {
+    "infer.lrm": ("openlrm.runners.infer.lrm:InferLRM", "one picture -> turntable video and mesh"),
+    "fit.triplane": (
+        "openlrm.runners.fit.triplane:FitTriplane",
+        "posed views of one object -> a fitted triplane",
+    ),
+    "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
+}
+"""Name -> ("module:Class", what it does in a line)."""

@@ -1,0 +1,114 @@
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from openlrm import launch
+from openlrm.config import option
+from openlrm.errors import UserError
+from openlrm.runners import RUNNERS
+from openlrm.runners.base import Runner
+
+ROOT = Path(__file__).parents[1]
+
+
+class Toy(Runner):
+    """Does as it is told."""
+
+    @dataclass
+    class Config:
+        act: str = option("greet", "what to do", choices=("greet", "fail", "crash", "interrupt", "three"))
+        times: int = option(1, "how often", minimum=1)
+
+    summary = "A toy."
+    examples = ("python -m openlrm.launch toy times=2",)
+
+    def run(self):
+        if self.config.act == "fail":
+            raise UserError("no such picture", "cup.png", "check image_input")
+        if self.config.act == "crash":
+            raise ValueError("our mistake")
+        if self.config.act == "interrupt":
+            raise KeyboardInterrupt
+        if self.config.act == "three":
+            return 3
+        print("hello " * self.config.times)
+        return None
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch):
+    monkeypatch.setitem(RUNNERS, "toy", (f"{__name__}:Toy", "a toy"))
+
+
+def test_runs_with_files_and_overrides(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("times: 2\nact: fail")
+    assert launch.main(["toy", "--config", str(tmp_path / "a.yaml"), "act=greet"]) == 0
+    assert capsys.readouterr().out == "hello hello \n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "err"),
+    [
+        (["toy", "act=fail"], 2, "error: no such picture: cup.png. check image_input\n"),
+        (["toy", "act=interrupt"], 130, "interrupted\n"),
+        (["toy", "act=three"], 3, ""),
+        (["toy", "tims=2"], 2, "error: unknown option tims: command line. did you mean times?\n"),
+        (["toy", "--times=0"], 2, "error: times=0 is not int >= 1: command line\n"),
+        (["infer.lmr"], 2, "error: no runner 'infer.lmr'. did you mean infer.lrm?\n"),
+    ],
+)
+def test_exit_codes(argv, code, err, capsys):
+    assert launch.main(argv) == code
+    captured = capsys.readouterr()
+    assert captured.err == err
+    assert captured.out == ""
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    with pytest.raises(ValueError, match="our mistake"):
+        launch.main(["toy", "act=crash"])
+
+
+def test_lists_the_runners(capsys):
+    assert launch.main(["--help"]) == 0
+    listing = capsys.readouterr().out
+    assert launch.main([]) == 2
+    assert capsys.readouterr().err == listing
+    for name, (_, summary) in RUNNERS.items():
+        assert any(line.split(maxsplit=1) == [name, summary] for line in listing.splitlines())
+
+
+def test_help_of_a_runner(capsys):
+    assert launch.main(["toy", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "usage: python -m openlrm.launch toy " in page
+    assert "times=1" in page
+    assert Toy.examples[0] in page
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = "import sys; from openlrm.launch import main; sys.exit(main(['--help']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(0.2);" + code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_start_is_light():
+    start = time.perf_counter()
+    code = (
+        "import sys; from openlrm.launch import main; main(['-h']);"
+        "sys.exit(sum(name in sys.modules for name in ('mindspore', 'numpy', 'PIL', 'huggingface_hub')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    # An import of mindspore alone takes longer, even on an idle machine.
+    assert time.perf_counter() - start < 5
