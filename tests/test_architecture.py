@@ -70,8 +70,8 @@ def part_of(module: str) -> str | None:
 
 
 def imports_of(source: str, module: str, is_package: bool = False, lazy: bool = True) -> set[str]:
-    """Names a source imports: `a.b` and, `a.b` of `from a import b`; not lazy: outside functions only."""
     """Names a source imports, `from a import b` as `a.b`; not lazy: those outside functions only."""
+    found = set()
     nodes = [ast.parse(source)]
     while nodes:
         node = nodes.pop()
