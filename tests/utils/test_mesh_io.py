@@ -110,7 +110,7 @@ def test_bad_arguments(tmp_path):
         (VERTICES, FACES[:0], COLORS),
         (VERTICES, FACES + 1, COLORS),
         (VERTICES, FACES, COLORS[:2]),
-        (VERTICES * np.inf, FACES, COLORS),
+        (VERTICES + np.inf, FACES, COLORS),
         (VERTICES, FACES, COLORS + np.nan),
     ):
         with pytest.raises(ValueError):
