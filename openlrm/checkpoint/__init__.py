@@ -4,6 +4,7 @@ from openlrm.checkpoint.files import read_tensors, write_ckpt, write_safetensors
 from openlrm.checkpoint.locate import LocatedModel, locate_model
 from openlrm.checkpoint.pretrained import build_model, load_encoder, load_pretrained, save_pretrained
 from openlrm.checkpoint.strict import apply_tensors
+from openlrm.checkpoint.triplane import load_triplane, save_triplane
 
 __all__ = [
     "LocatedModel",
@@ -11,9 +12,11 @@ __all__ = [
     "build_model",
     "load_encoder",
     "load_pretrained",
+    "load_triplane",
     "locate_model",
     "read_tensors",
     "save_pretrained",
+    "save_triplane",
     "write_ckpt",
     "write_safetensors",
 ]

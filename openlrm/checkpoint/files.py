@@ -7,7 +7,14 @@ import numpy as np
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path
 
-_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "BOOL": np.bool_}
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "BOOL": np.bool_,
+}
 _PICKLES = (".pt", ".pth", ".bin", ".pkl")
 
 
@@ -30,7 +37,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(
             "PyTorch pickle files can run code and are not read",
             str(path),
-            "convert it with PyTorch: safetensors.torch.save_file(torch.load(path, weights_only=True), 'x.safetensors')",
+            "convert it with PyTorch: safetensors.torch.save_file(torch.load(x, weights_only=True), 'x.safetensors')",
         )
     if path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
@@ -91,12 +98,19 @@ def _as_array(parameter) -> np.ndarray:
     return parameter.asnumpy()
 
 
-def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write tensors as float32 .safetensors, whole or not at all."""
+def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as .safetensors, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: name -> array, in the precision they shall have.
+        metadata: text entries of the file's header; None marks it as PyTorch's, as the released files are.
+    """
     from safetensors.numpy import save_file
 
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(temporary), metadata={"format": "pt"})
+        save_file(contiguous, str(temporary), metadata=metadata or {"format": "pt"})
 
 
 def write_ckpt(path: str | Path, tensors: dict[str, np.ndarray]) -> None:

@@ -47,11 +47,13 @@ def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -
     if path.is_dir():
         weights = _weights_in(path, ckpt, epoch)
         return LocatedModel(path.resolve().name, read_config(_config_beside(weights, path)), weights)
-    if _HUB_ID.fullmatch(name) and not path.suffix == ".ckpt" and not name.startswith((".", "/")):
+    if _HUB_ID.fullmatch(name) and path.suffix != ".ckpt" and not name.startswith((".", "/")):
         folder = _fetch(name)
         return LocatedModel(name.split("/")[1], read_config(folder / CONFIG_NAME), folder / WEIGHTS_NAME)
     raise UserError(
-        "model not found", name, "give a folder with config.json and model.safetensors, a run folder, or a .ckpt file"
+        "model not found",
+        name,
+        "give a folder with config.json and model.safetensors, a run folder, or a .ckpt file",
     )
 
 
@@ -121,9 +123,7 @@ def _fetch(repo_id: str) -> Path:
         raise UserError("no such folder here, and no such model on the hub", repo_id, hint) from error
     except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"no such folder here, and the hub is not reachable ({reason[:120]})", repo_id, hint
-        ) from error
+        raise UserError(f"no such folder here, and the hub is not reachable ({reason[:120]})", repo_id, hint) from error
     for file in wanted:
         if not (folder / file).is_file():
             raise UserError(f"the hub's model has no {file}", repo_id, hint)

@@ -36,7 +36,7 @@ class Linear(nn.Cell):
         y = self.matmul(x.reshape(-1, self.in_features), self.weight)
         if self.has_bias:
             y = self.bias_add(y, self.bias)
-        return y.reshape(shape[:-1] + (self.out_features,))
+        return y.reshape((*shape[:-1], self.out_features))
 
 
 class LayerNorm(nn.Cell):

@@ -162,7 +162,10 @@ def test_dino_models_use_vit_names(pynative):
     [
         (lambda w: w.pop("pos_embed"), ["1 missing", "pos_embed"]),
         (lambda w: w.update(surplus=np.zeros(2, np.float32)), ["1 left over", "surplus"]),
-        (lambda w: w.update(pos_embed=np.zeros((1, 3), np.float32)), ["another shape", "(1, 3)", "(1, 192, 64)"]),
+        (
+            lambda w: w.update(pos_embed=np.zeros((1, 3), np.float32)),
+            ["another shape", "(1, 3)", "(1, 192, 64)"],
+        ),
         (lambda w: w.update({"upsampler.bias": np.full(8, np.nan, np.float32)}), ["upsampler.bias", "NaN"]),
     ],
     ids=["missing", "left over", "shape", "nan"],

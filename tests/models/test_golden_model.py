@@ -87,7 +87,14 @@ def test_loss_and_every_gradient(mode, mini, golden):
     loss_cell.set_train(True)
     weights = ms.ParameterTuple([p for _, p in mini.parameters_and_names()])
     names = [name for name, _ in mini.parameters_and_names()]
-    keys = ["image", "source_camera", "render_cameras", "render_anchors", "render_resolutions", "render_bg_colors"]
+    keys = [
+        "image",
+        "source_camera",
+        "render_cameras",
+        "render_anchors",
+        "render_resolutions",
+        "render_bg_colors",
+    ]
     inputs = [Tensor(golden[k]) for k in [*keys, "stratified_noise", "importance_u", "target"]]
     (loss, pixel, tv), gradients = ms.value_and_grad(loss_cell, None, weights, has_aux=True)(*inputs)
     assert_close(loss, golden["loss"])

@@ -75,6 +75,10 @@ class LRMConfig:
         try:
             return cls(**values)
         except TypeError as error:
-            required = {f.name for f in fields(cls)} - {"encoder_freeze", "encoder_type", "encoder_model_name"}
+            required = {f.name for f in fields(cls)} - {
+                "encoder_freeze",
+                "encoder_type",
+                "encoder_model_name",
+            }
             missing = sorted(required - {"encoder_feat_dim", "encoder"} - set(values))
             raise UserError(f"the model config lacks: {', '.join(missing)}", where) from error

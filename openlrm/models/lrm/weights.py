@@ -37,7 +37,17 @@ _QKV = ("query", "key", "value")
 _ENCODER_EXTRA = ("mask_token", "embeddings.mask_token", "pooler.", "head.", "classifier.")
 
 # What optimisers and loops of MindSpore write into the same .ckpt.
-_STATE_PREFIXES = ("adam_", "adam.", "adamw_", "moment1.", "moment2.", "moments.", "ema.", "optimizer.", "scaler.")
+_STATE_PREFIXES = (
+    "adam_",
+    "adam.",
+    "adamw_",
+    "moment1.",
+    "moment2.",
+    "moments.",
+    "ema.",
+    "optimizer.",
+    "scaler.",
+)
 _STATE_NAMES = {
     "beta1_power",
     "beta2_power",

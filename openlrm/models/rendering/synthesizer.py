@@ -82,9 +82,9 @@ class TriplaneSynthesizer(nn.Cell):
 
         shape = (n, views, region_size, region_size)
         return {
-            "images_rgb": colour.reshape(shape + (3,)).transpose(0, 1, 4, 2, 3),
-            "images_depth": depth.reshape(shape + (1,)).transpose(0, 1, 4, 2, 3),
-            "images_weight": weight.reshape(shape + (1,)).transpose(0, 1, 4, 2, 3),
+            "images_rgb": colour.reshape((*shape, 3)).transpose(0, 1, 4, 2, 3),
+            "images_depth": depth.reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),
+            "images_weight": weight.reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),
         }
 
     def forward_points(self, planes: Tensor, points: Tensor) -> dict:
@@ -136,8 +136,5 @@ class TriplaneSynthesizer(nn.Cell):
         chunk = _CHUNK // points.shape[0]
         if self.training or count <= chunk:
             return self.decoder(table, points)
-        parts = [
-            self.decoder(table, points[:, start : start + chunk])
-            for start in range(0, count, chunk)
-        ]
+        parts = [self.decoder(table, points[:, start : start + chunk]) for start in range(0, count, chunk)]
         return ops.concat(parts, axis=1)

@@ -1,0 +1,84 @@
+"""A scene into files: turntable videos and a mesh, with progress."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from openlrm.cameras import build_render_camera, turntable
+from openlrm.inference.scene import Scene, normalise_depth
+from openlrm.utils.images import to_uint8
+from openlrm.utils.mesh_io import save_mesh
+from openlrm.utils.video import VideoWriter
+
+# Half the cube's diagonal: what is in the cube is at most this far before or behind its centre.
+_HALF_DIAGONAL = 3**0.5
+
+
+def export_videos(
+    scene: Scene,
+    paths: dict[str, Path],
+    views: int,
+    size: int,
+    fps: int,
+    distance: float = 2.0,
+    batch: int = 1,
+) -> list[Path]:
+    """Render a turntable and write it as up to three videos, encoded while the next frames are rendered.
+
+    Args:
+        scene: what is shown.
+        paths: "rgb", "depth" (near is white) and "mask" -> file; those asked for.
+        views: frames of one turn; the first is not repeated at its end.
+        size: side in pixels.
+        fps: frames per second.
+        distance: of the cameras from the centre.
+        batch: frames rendered in one call.
+
+    Returns:
+        The files written (folders, for .png).
+    """
+    cameras = build_render_camera(turntable(views, radius=distance))
+    near, far = max(distance - _HALF_DIAGONAL, 0.0), distance + _HALF_DIAGONAL
+    with contextlib.ExitStack() as stack:
+        writers = {kind: stack.enter_context(VideoWriter(path, fps)) for kind, path in paths.items()}
+        for view in tqdm(scene.views(cameras, size, batch=batch), total=views, desc="video", unit="frame"):
+            for kind, writer in writers.items():
+                writer.write(_frame(view, kind, near, far))
+    return [writer.path for writer in writers.values()]
+
+
+def export_mesh(scene: Scene, path: Path, size: int, threshold: float) -> tuple[int, int]:
+    """Extract the mesh and write it in the format of its suffix.
+
+    Returns:
+        Number of vertices and of faces.
+
+    Raises:
+        UserError: no surface at the threshold; names one that would do.
+    """
+    with _points_bar("mesh") as progress:
+        mesh = scene.mesh(size, threshold, progress)
+    save_mesh(path, mesh.vertices, mesh.faces, mesh.colors)
+    return len(mesh.vertices), len(mesh.faces)
+
+
+@contextlib.contextmanager
+def _points_bar(name: str) -> Iterator:
+    with tqdm(desc=name, unit="point", unit_scale=True) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def _frame(view, kind: str, near: float, far: float) -> np.ndarray:
+    """(H, W, 3) uint8 of one of a view's pictures."""
+    if kind == "rgb":
+        return to_uint8(view.rgb)
+    grey = view.mask if kind == "mask" else normalise_depth(view.depth, near, far) * (view.mask > 0.5)
+    return np.repeat(to_uint8(grey)[..., None], 3, axis=2)

@@ -1,0 +1,1 @@
+"""Runners that optimise one object's representation."""

@@ -1,0 +1,1 @@
+"""Runners that use a trained model."""
