@@ -1,0 +1,1 @@
+"""From planes to what a user wants to see: views and meshes."""
