@@ -73,9 +73,7 @@ def build_render_camera(c2w: ArrayLike, intrinsics: ArrayLike = DEFAULT_INTRINSI
     c2w, intrinsics = _broadcast(c2w, intrinsics)
     batch = c2w.shape[:-2]
     matrix = np.zeros((*batch, 3, 3))
-    matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 0, 2], matrix[..., 1, 2] = np.moveaxis(
-        intrinsics, -1, 0
-    )
+    matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 0, 2], matrix[..., 1, 2] = np.moveaxis(intrinsics, -1, 0)
     matrix[..., 2, 2] = 1
     flat = [to_homogeneous(c2w).reshape(*batch, 16), matrix.reshape(*batch, 9)]
     return np.concatenate(flat, axis=-1).astype(np.float32)

@@ -38,9 +38,7 @@ def normalize_poses(poses: ArrayLike, distance: float | Literal["auto"] = "auto"
     if distance == "auto":
         distance = float(np.linalg.norm(source[:3, 3]))
         if distance < 1e-6:
-            raise UserError(
-                "the source camera stands at the origin", hint="give a distance instead of 'auto'"
-            )
+            raise UserError("the source camera stands at the origin", hint="give a distance instead of 'auto'")
     canonical = to_homogeneous(default_source_pose(distance))
     # default_source_pose rounds to float32; keep the distance as measured.
     canonical[1, 3] = -distance

@@ -39,9 +39,7 @@ def look_at(position: ArrayLike, target: ArrayLike = (0.0, 0.0, 0.0), up: ArrayL
     backward = position - target
     distance = np.linalg.norm(backward, axis=-1, keepdims=True)
     if (distance < 1e-8).any():
-        raise UserError(
-            "camera position and target coincide", hint="move the camera away from what it looks at"
-        )
+        raise UserError("camera position and target coincide", hint="move the camera away from what it looks at")
     backward = backward / distance
     right = np.cross(_unit(up), backward)
     # The sine of the angle between up and the viewing axis; below 1e-6 rounding would choose the horizon.
@@ -65,9 +63,7 @@ def default_source_pose(distance: float = DEFAULT_DISTANCE) -> np.ndarray:
         UserError: the distance is not a positive finite number.
     """
     if not (np.isfinite(distance) and distance > 0):
-        raise UserError(
-            f"camera distance must be positive, not {distance}", hint="the released models expect 2.0"
-        )
+        raise UserError(f"camera distance must be positive, not {distance}", hint="the released models expect 2.0")
     return np.array([[1, 0, 0, 0], [0, 0, -1, -distance], [0, 1, 0, 0]], np.float32)
 
 
@@ -87,22 +83,16 @@ def validate_pose(pose: ArrayLike, where: object = None) -> np.ndarray:
     """
     pose = real_array(pose, "pose", where)
     if pose.shape not in ((3, 4), (4, 4)):
-        raise UserError(
-            f"pose has shape {pose.shape}", where, "expected a (3, 4) or (4, 4) camera-to-world matrix"
-        )
+        raise UserError(f"pose has shape {pose.shape}", where, "expected a (3, 4) or (4, 4) camera-to-world matrix")
     if pose.shape == (4, 4) and np.abs(pose[3] - [0, 0, 0, 1]).max() > ROTATION_TOLERANCE:
-        raise UserError(
-            f"last row of the pose is {pose[3].tolist()}, not 0 0 0 1", where, "is it transposed?"
-        )
+        raise UserError(f"last row of the pose is {pose[3].tolist()}, not 0 0 0 1", where, "is it transposed?")
     rotation = pose[:3, :3]
     error = np.abs(rotation.T @ rotation - np.eye(3)).max()
     if error > ROTATION_TOLERANCE:
         hint = "expected unscaled camera-to-world"
         raise UserError(f"rotation of the pose is not orthonormal (off by {error:.3g})", where, hint)
     if np.linalg.det(rotation) < 0:
-        raise UserError(
-            "rotation of the pose mirrors (determinant -1)", where, "axes are swapped or one is negated"
-        )
+        raise UserError("rotation of the pose mirrors (determinant -1)", where, "axes are swapped or one is negated")
     return pose[:3].astype(np.float32)
 
 

@@ -78,9 +78,7 @@ class ObjaverseObject:
 
     def _name(self, index: int) -> str:
         if not 0 <= index < len(self):
-            raise UserError(
-                f"no view {index}", self.folder, f"it has {len(self)} views, 0 to {len(self) - 1}"
-            )
+            raise UserError(f"no view {index}", self.folder, f"it has {len(self)} views, 0 to {len(self) - 1}")
         return self.names[index]
 
 
@@ -159,9 +157,7 @@ def blend(rgba: np.ndarray, background: float) -> np.ndarray:
 
 def _existing_root(root: str | os.PathLike) -> Path:
     if not Path(root).is_dir():
-        raise UserError(
-            "no such folder of objects", Path(root), "it holds meta.json and one folder per object"
-        )
+        raise UserError("no such folder of objects", Path(root), "it holds meta.json and one folder per object")
     return Path(root)
 
 
@@ -187,6 +183,4 @@ def _load_array(file: Path) -> np.ndarray:
         raise UserError("no such file", file, LAYOUT_HINT) from None
     except Exception as error:
         # A damaged header makes numpy raise nearly anything, tokenize.TokenError among it.
-        raise UserError(
-            f"not a usable .npy file ({error})", file, "write it again with numpy.save"
-        ) from error
+        raise UserError(f"not a usable .npy file ({error})", file, "write it again with numpy.save") from error

@@ -14,7 +14,7 @@ def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
     Args:
         a: (..., C, H, W) in [0, 1].
         b: the same shape.
-        mask: (..., H, W) or (..., 1, H, W), broadcast against the images; zero or False leaves a pixel out.
+        mask: (H, W) for all or (..., 1, H, W); zero or False leaves a pixel out.
 
     Returns:
         Decibels; infinity for equal images.

@@ -33,9 +33,7 @@ def rotation_about(axis, angle):
 
 def assert_rigid(poses):
     rotations = np.asarray(poses, float)[..., :3, :3]
-    np.testing.assert_allclose(
-        np.swapaxes(rotations, -1, -2) @ rotations, np.eye(3) + 0 * rotations, atol=1e-6
-    )
+    np.testing.assert_allclose(np.swapaxes(rotations, -1, -2) @ rotations, np.eye(3) + 0 * rotations, atol=1e-6)
     np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-6)
 
 
@@ -153,9 +151,7 @@ def test_paths_agree_with_look_at(radius, height):
     """Positions from a rotation matrix, poses from look_at: another way to the same circle."""
     start = np.array([0, -np.sqrt(radius**2 - height**2), height])
     closed = [rotation_about([0, 0, 1], 2 * np.pi * k / 6) @ start for k in range(7)]
-    np.testing.assert_allclose(
-        cameras.surrounding_views(7, radius, height), cameras.look_at(closed), atol=1e-6
-    )
+    np.testing.assert_allclose(cameras.surrounding_views(7, radius, height), cameras.look_at(closed), atol=1e-6)
     np.testing.assert_allclose(cameras.turntable(6, radius, height), cameras.look_at(closed[:6]), atol=1e-6)
 
 
