@@ -27,8 +27,7 @@ def describe(schema: type) -> list[tuple[str, str, Any, str]]:
         return value
 
     return [
-        (key, choice.type_name, default(key), choice.rules.get("help", ""))
-        for key, choice in options(schema).items()
+        (key, choice.type_name, default(key), choice.rules.get("help", "")) for key, choice in options(schema).items()
     ]
 
 
@@ -49,9 +48,7 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
         lines += ["", *textwrap.wrap(summary, _WIDTH)]
     if examples:
         lines += ["", "examples:", *(f"  {example}" for example in examples)]
-    headings = {"": "options"} | {
-        key: f"{key}: {text}" if text else key for key, text in groups(schema).items()
-    }
+    headings = {"": "options"} | {key: f"{key}: {text}" if text else key for key, text in groups(schema).items()}
     rows = describe(schema)
     aliases = {key: choice.rules.get("alias", ()) for key, choice in options(schema).items()}
     for group, heading in headings.items():

@@ -74,9 +74,7 @@ def unknown_key(key: str, schema: type, where: object) -> UserError:
         inside = next(name for name in known if name.startswith(f"{key}."))
         return UserError(f"{key} is a group of options, not one", where, f"set those in it, such as {inside}")
     near = nearest(key, known)
-    return UserError(
-        f"unknown option {key}", where, f"did you mean {near}?" if near else "--help lists the options"
-    )
+    return UserError(f"unknown option {key}", where, f"did you mean {near}?" if near else "--help lists the options")
 
 
 def _read_yaml(path: str | os.PathLike, schema: type, known: dict[str, Option]) -> Iterator[tuple[str, Any]]:
@@ -120,9 +118,7 @@ def _read_overrides(overrides: Sequence[str], schema: type, known: dict[str, Opt
             raise unknown_key(key, schema, COMMAND_LINE)
         value = _from_text(known[key], text)
         if key in values and values[key] != value:
-            raise UserError(
-                f"{key} is given twice, as {values[key]} and {value}", COMMAND_LINE, "give one of them"
-            )
+            raise UserError(f"{key} is given twice, as {values[key]} and {value}", COMMAND_LINE, "give one of them")
         values[key] = value
     return values
 

@@ -97,9 +97,7 @@ class Option:
             if item is None:
                 continue
             # Written so that a NaN fails as well.
-            inside = (
-                (least is None or item >= least) and (greatest is None or item <= greatest) and item == item
-            )
+            inside = (least is None or item >= least) and (greatest is None or item <= greatest) and item == item
             if not inside or (choices and item not in choices):
                 hint = None
                 if choices and (near := difflib.get_close_matches(str(item), map(str, choices), 1)):

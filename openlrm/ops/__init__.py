@@ -4,24 +4,27 @@ Everything above this package is written once; a kernel that is slow, missing or
 chosen here, with the measured reason beside it.
 """
 
-from openlrm.ops.attention import attention
+from openlrm.ops.attention import attention, project_context, project_output, split_context
 from openlrm.ops.device import on_ascend, setup_device
-from openlrm.ops.layers import LayerNorm, Linear, gelu, silu, split_heads
+from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
 from openlrm.ops.sampling import build_table, sample_table
 
 __all__ = [
+    "AddBias",
     "LayerNorm",
     "Linear",
     "attention",
     "build_table",
     "gelu",
     "on_ascend",
+    "project_context",
+    "project_output",
     "sample_table",
     "searchsorted_right",
     "setup_device",
     "silu",
     "sort_by_depth",
-    "split_heads",
+    "split_context",
     "take_along_rays",
 ]

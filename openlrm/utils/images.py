@@ -45,9 +45,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         return pixels
     rgb, alpha = pixels[..., :3], pixels[..., 3:]
     if not alpha.any():
-        raise UserError(
-            "the picture is fully transparent", path, "choose one in which the object can be seen"
-        )
+        raise UserError("the picture is fully transparent", path, "choose one in which the object can be seen")
     return rgb * alpha + (1 - alpha)
 
 
@@ -65,9 +63,7 @@ def load_rgba(path: str | os.PathLike) -> np.ndarray:
     """
     pixels = _read(path)
     if pixels.shape[2] != 4:
-        raise UserError(
-            "the picture has no alpha channel", path, "give an RGBA picture with the background removed"
-        )
+        raise UserError("the picture has no alpha channel", path, "give an RGBA picture with the background removed")
     return pixels
 
 
@@ -102,9 +98,7 @@ def save_image(path: str | os.PathLike, array: np.ndarray) -> None:
     """
     options = _SAVE_OPTIONS.get(Path(path).suffix.lower())
     if options is None:
-        raise UserError(
-            "cannot tell the picture's format", path, f"end the name in {', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise UserError("cannot tell the picture's format", path, f"end the name in {', '.join(IMAGE_SUFFIXES)}")
     pixels = to_uint8(array)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]

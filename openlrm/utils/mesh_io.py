@@ -104,9 +104,7 @@ def _glb(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, colors: n
     for index, (array, component, kind, target, extra) in enumerate(parts):
         # Every part is a whole number of 4 bytes long, so all of them stay aligned.
         views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": array.nbytes, "target": target})
-        accessors.append(
-            {"bufferView": index, "componentType": component, "count": len(array), "type": kind, **extra}
-        )
+        accessors.append({"bufferView": index, "componentType": component, "count": len(array), "type": kind, **extra})
         binary += array.tobytes()
     attributes = {"POSITION": 0, "NORMAL": 1, "COLOR_0": 2}
     document = {

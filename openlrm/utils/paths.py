@@ -223,9 +223,7 @@ def _check_replaceable(path: Path, pattern: str | None) -> None:
         raise UserError("a file stands where a folder should be written", path)
     foreign = [file for file in path.iterdir() if not (pattern and fnmatch.fnmatch(file.name, pattern))]
     if foreign:
-        raise UserError(
-            f"the folder holds other files ({foreign[0].name})", path, "move them or choose another output"
-        )
+        raise UserError(f"the folder holds other files ({foreign[0].name})", path, "move them or choose another output")
 
 
 def _put_in_place(folder: Path, path: Path) -> None:

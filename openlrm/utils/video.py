@@ -171,9 +171,7 @@ def _find_ffmpeg(path: Path) -> str:
         raise UserError(f"there is no ffmpeg to write {path.suffix}", hint=hint) from error
 
 
-def _start(
-    executable: str, path: Path, fps: float, shape: tuple[int, ...], log: IO[bytes]
-) -> subprocess.Popen:
+def _start(executable: str, path: Path, fps: float, shape: tuple[int, ...], log: IO[bytes]) -> subprocess.Popen:
     source = [
         "-f",
         "rawvideo",

@@ -10,7 +10,17 @@ from mindspore.common.initializer import TruncatedNormal, initializer
 
 from openlrm.models.encoders.positions import resize_matrix
 from openlrm.models.encoders.presets import EncoderSpec
-from openlrm.ops import LayerNorm, Linear, attention, gelu, silu
+from openlrm.ops import (
+    AddBias,
+    LayerNorm,
+    Linear,
+    attention,
+    gelu,
+    project_context,
+    project_output,
+    silu,
+    split_context,
+)
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)
@@ -21,14 +31,19 @@ class SelfAttention(nn.Cell):
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
-        self.dim, self.heads = dim, heads
+        self.heads = heads
         self.qkv = Linear(dim, 3 * dim)
         self.proj = Linear(dim, dim)
+        self.matmul, self.add_bias = ops.MatMul(transpose_b=True), AddBias()
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, L, dim) -> (N, L, dim)."""
-        qkv, dim = self.qkv(x), self.dim
-        return self.proj(attention(qkv[..., :dim], qkv[..., dim : 2 * dim], qkv[..., 2 * dim :], self.heads))
+        n, length, dim = x.shape
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = self.add_bias(self.matmul(x.reshape(n * length, dim), weight[:dim]), bias[:dim]).reshape(n, length, dim)
+        k, v = split_context(project_context(x, weight[dim:], bias[dim:]), 2)
+        y = project_output(attention(q, k, v, self.heads), self.proj.weight)
+        return self.add_bias(y.reshape(n * length, dim), self.proj.bias).reshape(n, length, dim)
 
 
 class Mlp(nn.Cell):

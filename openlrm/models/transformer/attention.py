@@ -6,7 +6,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from openlrm.ops import Linear, attention
+from openlrm.ops import Linear, attention, project_context, project_output, split_context
 
 
 class MultiHeadAttention(nn.Cell):
@@ -32,7 +32,7 @@ class MultiHeadAttention(nn.Cell):
         self.matmul = ops.MatMul(transpose_b=True)
 
     def construct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Attend; `context=None` is self-attention, done with a single product for q, k and v.
+        """Attend; `context=None` is self-attention.
 
         Args:
             x: (N, L, dim).
@@ -43,21 +43,17 @@ class MultiHeadAttention(nn.Cell):
         """
         dim = self.dim
         if context is None:
-            qkv = self._project(x, self.in_proj_weight)
-            q, k, v = qkv[..., :dim], qkv[..., dim : 2 * dim], qkv[..., 2 * dim :]
-        elif self.packed:
-            q = self._project(x, self.in_proj_weight[:dim])
-            kv = self._project(context, self.in_proj_weight[dim:])
-            k, v = kv[..., :dim], kv[..., dim:]
+            context = x
+        if self.packed:
+            q_weight, kv_weight = self.in_proj_weight[:dim], self.in_proj_weight[dim:]
+            k, v = split_context(project_context(context, kv_weight), 2)
         else:
-            q = self._project(x, self.q_proj_weight)
-            k = self._project(context, self.k_proj_weight)
-            v = self._project(context, self.v_proj_weight)
-        return self.out_proj(attention(q, k, v, self.heads))
-
-    def _project(self, x: Tensor, weight: Tensor) -> Tensor:
-        n, length, width = x.shape
-        return self.matmul(x.reshape(n * length, width), weight).reshape(n, length, weight.shape[0])
+            q_weight = self.q_proj_weight
+            k = project_context(context, self.k_proj_weight)
+            v = project_context(context, self.v_proj_weight)
+        n, length, _ = x.shape
+        q = self.matmul(x.reshape(n * length, dim), q_weight).reshape(n, length, dim)
+        return project_output(attention(q, k, v, self.heads), self.out_proj.weight)
 
 
 def _projection(out_features: int, in_features: int) -> Parameter:
