@@ -1,7 +1,6 @@
 """Fit a triplane and its decoder to posed views of one object: the oracle triplane, what any LRM could at best give."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
@@ -10,25 +9,9 @@ from mindspore import Parameter, Tensor, nn
 from openlrm.datasets.objaverse import blend
 from openlrm.losses import pixel_loss, total_variation
 from openlrm.models.rendering import TriplaneSynthesizer
+from openlrm.training.views import PosedViews
 
 BACKGROUNDS = (0.0, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class PosedViews:
-    """Views of one object.
-
-    Attributes:
-        rgba: (V, S, S, 4) float32 in [0, 1], straight alpha.
-        cameras: (V, 25), see `openlrm.cameras.build_render_camera`.
-    """
-
-    rgba: np.ndarray
-    cameras: np.ndarray
-
-    def take(self, indices) -> "PosedViews":
-        """The views of these indices."""
-        return PosedViews(self.rgba[indices], self.cameras[indices])
 
 
 class FitLoss(nn.Cell):
