@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from openlrm.config import format_help, load_config, parse_command_line
 from openlrm.config.schema import nearest
@@ -23,10 +24,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: runner's name and its options; None takes those of the process.
 
     Returns:
-        Exit code: the runner's own, 2 for a mistake of the user, 130 when interrupted.
+        Exit code: the runner's own, or see `exit_code`.
+    """
+    return exit_code(_dispatch, list(sys.argv[1:] if argv is None else argv))
+
+
+def exit_code(command: Callable[..., int | None], *arguments: Any) -> int:
+    """Run a command line; the scripts of the repository end through it as well.
+
+    Args:
+        command: returns its exit code, None meaning 0.
+        arguments: handed to it.
+
+    Returns:
+        The command's exit code; 2 for a mistake of the user, told in one line on standard error; 130 when
+        interrupted.
     """
     try:
-        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        code = command(*arguments) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -41,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(argv: list[str]) -> int | None:
     if not argv:
         print(_list_runners(), end="", file=sys.stderr)
         return 2
@@ -58,7 +73,7 @@ def _dispatch(argv: list[str]) -> int:
     if wants_help:
         print(format_help(runner.Config, f"{_COMMAND} {name}", runner.summary, runner.examples), end="")
         return 0
-    return runner(load_config(runner.Config, yaml_files, overrides)).run() or 0
+    return runner(load_config(runner.Config, yaml_files, overrides)).run()
 
 
 def _find(name: str) -> type[Runner]:
