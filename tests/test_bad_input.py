@@ -18,7 +18,6 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from openlrm import launch
-from openlrm.utils.paths import atomic_path
 
 REPO = Path(__file__).resolve().parents[1]
 GOLDEN = REPO / "tests" / "golden"
@@ -192,7 +191,7 @@ def options(*changes: str) -> Callable[[Bench], list[str]]:
 
 CONFIGS = [
     Case("no such YAML", options("--infer", "no.yaml"), ["no such config file", "no.yaml", "check the path"]),
-    Case("broken YAML", yaml("mesh_size: [1,\nrender_size: 3"), ["cannot read the config file", "run.yaml", "line 2"]),
+    Case("broken YAML", yaml("mesh_size: [1,\nrender_size: 3"), ["cannot read the config file", "run.yaml", "line 1"]),
     Case("not UTF-8", yaml(b"\xff\xfe\x00m"), ["cannot read the config file", "run.yaml"]),
     Case("a list", yaml("- mesh_size"), ["key: value", "run.yaml"]),
     Case("a python tag", yaml("mesh_size: !!python/name:os.system"), ["cannot read the config file", "python/name"]),
@@ -286,16 +285,16 @@ MODELS = [
     Case("no weights", model_without("model.safetensors"), ["no model.safetensors", "is it a model folder?"]),
     Case("config cut short", config_text('{"camera_embed_dim": 48,'), ["unreadable model config", "config.json"]),
     Case("config a list", config_text("[1]"), ["not a JSON object", "config.json"]),
-    Case("config key unknown", changed_config(depth=3), ["unknown keys", "depth", "model"]),
+    Case("config key unknown", changed_config(depth=3), ["unknown keys", "depth", "model/config.json"]),
     Case("config key missing", lambda b: b.arguments(
-        f"model_name={b.model(config=lambda c: c.pop('triplane_dim'))}"), ["lacks: triplane_dim", "model"]),
+        f"model_name={b.model(config=lambda c: c.pop('triplane_dim'))}"), ["lacks: triplane_dim", "model/config.json"]),
     Case("config text for number", changed_config(transformer_dim="64"), ["transformer_dim='64'", "whole number"]),
     Case("config null for number", changed_config(transformer_layers=None), ["transformer_layers=None"]),
     Case("config switch as text", changed_config(encoder_freeze="no"), ["encoder_freeze='no'", "true or false"]),
-    Case("config rule", changed_config(transformer_heads=5), ["transformer_heads=5", "does not divide"]),
-    Case("config encoder", changed_config(encoder_type="clip"), ["encoder_type 'clip'", "dinov2"]),
-    Case("config encoder name", changed_config(encoder=None), ["unknown encoder_model_name 'mini'", "dinov2_vits14_reg"]),
-    Case("config encoder a number", changed_config(encoder=5), ["encoder=5"]),
+    Case("config rule", changed_config(transformer_heads=5), ["transformer_heads=5", "divide", "model/config.json"]),
+    Case("config encoder", changed_config(encoder_type="clip"), ["encoder_type 'clip'", "model/config.json", "dinov2"]),
+    Case("config encoder name", changed_config(encoder=None), ["encoder_model_name 'mini'", "dinov2_vits14_reg"]),
+    Case("config encoder a number", changed_config(encoder=5), ["encoder=5", "model/config.json"]),
     Case("config encoder key", changed_encoder(width=3), ["unknown key encoder.width", "embed_dim"]),
     Case("config encoder value", changed_encoder(depth="2"), ["encoder.depth='2'", "whole number"]),
     Case("config encoder heads", changed_encoder(num_heads=5), ["num_heads=5", "does not divide", "embed_dim=32"]),
@@ -310,6 +309,8 @@ MODELS = [
     Case("entry left over", changed_weights(lambda w: w.update(x=np.zeros(2))), ["1 left over: x", "belong together"]),
     Case("entry misshapen", changed_weights(lambda w: w.update(pos_embed=np.zeros((1, 3), np.float32))),
          ["pos_embed is (1, 3), expected (1, 192, 64)"]),
+    Case("weights that overflow", changed_weights(lambda w: w["upsampler.weight"].fill(3e38)),
+         ["the triplane holds NaN or infinity", "weights"]),
     Case("epoch not there", lambda b: b.arguments(f"model_name={b.run_folder(2, 10)}", "epoch=3"),
          ["no checkpoint of epoch 3", "run", "openlrm-e10.ckpt"]),
     Case("epoch disagrees", lambda b: b.arguments(
@@ -356,6 +357,11 @@ def triplane(*changes: str, **how) -> Callable[[Bench], list[str]]:
     return lambda b: b.of_triplane(b.triplane(**how), *changes)
 
 
+def overflow(tensors: dict) -> None:
+    """Finite numbers that give a field of infinity times zero."""
+    tensors["decoder.net.2.bias"][:] = tensors["decoder.net.4.weight"][:] = 3e38
+
+
 JOBS = [
     Case("nothing to write", options("export_video", "export_mesh"), ["nothing to write", "export_video=true"]),
     Case("two sources", lambda b: b.arguments(f"planes_input={b.triplane()}"), ["planes_input replaces model_name"]),
@@ -371,6 +377,7 @@ JOBS = [
     Case("oblong triplane", triplane(change=lambda t: t.update(planes=np.zeros((3, 4, 8, 9), np.float32))),
          ["not a triplane file", "cup.safetensors"]),
     Case("NaN in the triplane", triplane(change=lambda t: t["planes"].fill(np.nan)), ["planes", "NaN"]),
+    Case("triplane that overflows", triplane("export_video=true", "export_mesh", change=overflow), ["colour is NaN"]),
     Case("no Ascend", options("device_target=Ascend"), ["no Ascend NPU was found", "device_target=CPU"]),
     Case("thin field", triplane(raw=-2.0), ["no surface at threshold 3", "density lies in [0.0486", "mesh_thres="]),
     Case("empty field", triplane(raw=-60.0), ["no surface at threshold 3", "the field is empty", "weights"]),
@@ -409,7 +416,7 @@ def test_one_line_exit_two_and_nothing_written(case, bench, capfd):
     assert [word for word in case.words if word not in line] == [], line
     assert out == ""
     assert bench.files() == before
-    assert [path for path in bench.folder.rglob(".tmp-*")] == []
+    assert list(bench.folder.rglob(".tmp-*")) == []
 
 
 def test_the_command_that_the_cases_spoil_is_good(bench):
@@ -425,6 +432,19 @@ def test_a_thin_field_has_a_surface_where_the_message_says(bench, capfd):
     assert (bench.out / "cup.ply").is_file()
 
 
+def typed(argv: list[str], bench: Bench, **environment: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command in a process of its own; `\\r` as it was printed."""
+    result = subprocess.run(
+        [sys.executable, "-m", "openlrm.launch", *argv],
+        cwd=bench.folder,
+        env=os.environ | {"PYTHONPATH": str(REPO)} | environment,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
 IN_A_PROCESS = {"image: missing", "config: two values", "model: ckpt cut short", "model: weights cut short"}
 IN_A_PROCESS |= {"job: no Ascend", "job: thin field"}
 
@@ -432,35 +452,20 @@ IN_A_PROCESS |= {"job: no Ascend", "job: thin field"}
 @pytest.mark.parametrize("case", [p for p in CASES if p.id in IN_A_PROCESS])
 def test_as_typed(case, bench):
     """The same through the shell: nothing below Python writes to the console either."""
-    result = subprocess.run(
-        [sys.executable, "-m", "openlrm.launch", *case.make(bench)],
-        cwd=bench.folder,
-        env=os.environ | {"PYTHONPATH": str(REPO)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    line = error_line(result.stderr)
+    code, out, err = typed(case.make(bench), bench)
+    assert code == 2
+    line = error_line(err)
     assert all(word in line for word in case.words)
-    assert result.stdout == ""
+    assert out == ""
 
 
 def test_hub_that_cannot_be_reached(bench):
     """A port where nothing listens stands for a machine without network."""
     argv = bench.arguments("model_name=zxhezexin/openlrm-obj-small-1.1")
-    environment = {"PYTHONPATH": str(REPO), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(bench.folder / "hub")}
-    result = subprocess.run(
-        [sys.executable, "-m", "openlrm.launch", *argv],
-        cwd=bench.folder,
-        env=os.environ | environment | {"NO_PROXY": "*", "no_proxy": "*"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert result.returncode == 2
-    line = error_line(result.stderr)
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(bench.folder / "hub"), "HF_HUB_OFFLINE": "0"}
+    code, _, err = typed(argv, bench, NO_PROXY="*", no_proxy="*", **nowhere)
+    assert code == 2
+    line = error_line(err)
     assert "hub is not reachable" in line and "zxhezexin/openlrm-obj-small-1.1" in line and "hf download" in line
 
 
@@ -473,4 +478,3 @@ def test_a_failing_encoder_leaves_the_earlier_video(bench, capfd, monkeypatch):
     assert launch.main(bench.arguments("export_mesh", "render_views=5")) == 2
     assert "ffmpeg" in error_line(capfd.readouterr().err)
     assert bench.files() == before
-    assert atomic_path.__doc__

@@ -21,11 +21,13 @@ class LocatedModel:
         name: short name for output folders.
         config: contents of config.json.
         weights: the .safetensors or .ckpt file.
+        config_file: the config.json, for messages.
     """
 
     name: str
     config: dict
     weights: Path
+    config_file: Path
 
 
 def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -> LocatedModel:
@@ -43,13 +45,13 @@ def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -
     if path.is_file():
         if ckpt is not None:
             raise UserError("model_name is a file already", name, "give either that file or a folder with model_ckpt")
-        return LocatedModel(path.stem, read_config(_config_beside(path)), path)
+        return _located(path.stem, path, _config_beside(path))
     if path.is_dir():
         weights = _weights_in(path, ckpt, epoch)
-        return LocatedModel(path.resolve().name, read_config(_config_beside(weights, path)), weights)
+        return _located(path.resolve().name, weights, _config_beside(weights, path))
     if _HUB_ID.fullmatch(name) and path.suffix != ".ckpt" and not name.startswith((".", "/")):
         folder = _fetch(name)
-        return LocatedModel(name.split("/")[1], read_config(folder / CONFIG_NAME), folder / WEIGHTS_NAME)
+        return _located(name.split("/")[1], folder / WEIGHTS_NAME, folder / CONFIG_NAME)
     raise UserError(
         "model not found",
         name,
@@ -68,6 +70,10 @@ def read_config(path: Path) -> dict:
     if not isinstance(config, dict):
         raise UserError("the model config is not a JSON object", str(path))
     return config
+
+
+def _located(name: str, weights: Path, config_file: Path) -> LocatedModel:
+    return LocatedModel(name, read_config(config_file), weights, config_file)
 
 
 def _config_beside(weights: Path, *also: Path) -> Path:

@@ -1,5 +1,6 @@
 """Build a model from a checkpoint and write one in the released layout."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -21,16 +22,20 @@ def build_model(located: LocatedModel, strict: bool = True) -> ModelLRM:
         UserError: bad config or unreadable weights, or (strict) weights that do not fit.
     """
     tensors = read_tensors(located.weights)
-    if strict:
-        # Every parameter is about to be overwritten: drawing random ones takes seconds for the large models.
-        with no_init_parameters():
-            model = ModelLRM(**located.config)
-    else:
-        model = ModelLRM(**located.config)
+    # With strict every parameter is about to be overwritten: drawing random ones takes seconds for the large models.
+    with no_init_parameters() if strict else contextlib.nullcontext():
+        model = _from_config(located)
     expected = {name for name, _ in model.parameters_and_names()}
     apply_tensors(model, from_checkpoint(tensors, expected), str(located.weights), strict)
     model.set_train(False)
     return model
+
+
+def _from_config(located: LocatedModel) -> ModelLRM:
+    try:
+        return ModelLRM(**located.config)
+    except UserError as error:
+        raise UserError(error.what, located.config_file, error.hint) from error
 
 
 def load_pretrained(name: str, strict: bool = True) -> ModelLRM:

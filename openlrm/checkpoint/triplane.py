@@ -34,7 +34,8 @@ def load_triplane(path: str | Path) -> tuple[Tensor, TriplaneSynthesizer]:
     tensors = read_tensors(path)
     planes = tensors.pop("planes", None)
     hint = "give a file written by fit.triplane or by infer.lrm with export_planes=true"
-    if Path(path).suffix != ".safetensors" or planes is None or planes.ndim != 4 or planes.shape[0] != 3:
+    fits = planes is not None and planes.ndim == 4 and planes.shape[0] == 3 and planes.shape[2] == planes.shape[3]
+    if Path(path).suffix != ".safetensors" or not fits:
         raise UserError("not a triplane file", str(path), hint)
     with safe_open(str(path), framework="np") as file:
         samples = (file.metadata() or {}).get("rendering_samples_per_ray", "")
@@ -43,4 +44,4 @@ def load_triplane(path: str | Path) -> tuple[Tensor, TriplaneSynthesizer]:
     synthesizer = TriplaneSynthesizer(planes.shape[1], int(samples))
     apply_tensors(synthesizer, tensors, str(path))
     synthesizer.set_train(False)
-    return Tensor(np.ascontiguousarray(planes[None])), synthesizer
+    return Tensor(np.ascontiguousarray(planes[None], np.float32)), synthesizer

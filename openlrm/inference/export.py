@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from openlrm.cameras import build_render_camera, turntable
+from openlrm.errors import UserError
 from openlrm.inference.scene import Scene, normalise_depth
 from openlrm.utils.images import to_uint8
 from openlrm.utils.mesh_io import save_mesh
@@ -39,6 +40,9 @@ def export_videos(
 
     Returns:
         The files written (folders, for .png).
+
+    Raises:
+        UserError: a field that is not finite, or a place that cannot be written.
     """
     cameras = build_render_camera(turntable(views, radius=distance))
     near, far = max(distance - _HALF_DIAGONAL, 0.0), distance + _HALF_DIAGONAL
@@ -79,6 +83,10 @@ def _points_bar(name: str) -> Iterator:
 def _frame(view, kind: str, near: float, far: float) -> np.ndarray:
     """(H, W, 3) uint8 of one of a view's pictures."""
     if kind == "rgb":
-        return to_uint8(view.rgb)
-    grey = view.mask if kind == "mask" else normalise_depth(view.depth, near, far) * (view.mask > 0.5)
-    return np.repeat(to_uint8(grey)[..., None], 3, axis=2)
+        name, picture = "colour", view.rgb
+    else:
+        grey = view.mask if kind == "mask" else normalise_depth(view.depth, near, far) * (view.mask > 0.5)
+        name, picture = kind, np.repeat(grey[..., None], 3, axis=2)
+    if not np.isfinite(picture).all():
+        raise UserError(f"the field's {name} is NaN or infinite", hint="are the weights damaged?")
+    return to_uint8(picture)

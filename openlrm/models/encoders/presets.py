@@ -58,6 +58,8 @@ ENCODERS = {
     },
 }
 
+_FFN_LAYERS = ("mlp", "swiglufused")
+
 # Keys of a written-out encoder (config.json "encoder") that say what every encoder here does anyway.
 _FIXED = {"mlp_ratio": 4, "block_chunks": 0, "interpolate_offset": 0.0}
 
@@ -91,6 +93,8 @@ def encoder_spec(encoder_type: str, model_name: str, feature_dim: int, custom: d
 
 
 def _custom_spec(custom: dict) -> EncoderSpec:
+    if not isinstance(custom, dict):
+        raise UserError(f"encoder={custom!r} is not an object of sizes")
     known = {f.name for f in fields(EncoderSpec)}
     values = {}
     for key, value in custom.items():
@@ -105,4 +109,23 @@ def _custom_spec(custom: dict) -> EncoderSpec:
             values[key] = value
         else:
             raise UserError(f"unknown key encoder.{key}", hint=f"known: {', '.join(sorted(known))}")
-    return EncoderSpec(**values)
+    spec = EncoderSpec(**values)
+    _check(spec)
+    return spec
+
+
+def _check(spec: EncoderSpec) -> None:
+    for field in fields(spec):
+        value, least = getattr(spec, field.name), 0 if field.name == "num_register_tokens" else 1
+        if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise UserError(f"encoder.{field.name}={value!r} is not a whole number from {least}")
+        if field.type is bool and not isinstance(value, bool):
+            raise UserError(f"encoder.{field.name}={value!r} is not true or false")
+    if spec.ffn_layer not in _FFN_LAYERS:
+        raise UserError(
+            f"encoder.ffn_layer={spec.ffn_layer!r} is unknown", hint=f"use one of: {', '.join(_FFN_LAYERS)}"
+        )
+    if not isinstance(spec.eps, float) or not spec.eps > 0:
+        raise UserError(f"encoder.eps={spec.eps!r} is not a positive number")
+    if spec.embed_dim % spec.num_heads:
+        raise UserError(f"encoder.num_heads={spec.num_heads} does not divide encoder.embed_dim={spec.embed_dim}")

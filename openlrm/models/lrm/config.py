@@ -45,6 +45,8 @@ class LRMConfig:
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise UserError(f"{field.name}={value!r} is not a positive whole number", "model config")
+            if field.type is bool and not isinstance(value, bool):
+                raise UserError(f"{field.name}={value!r} is not true or false", "model config")
         if self.triplane_high_res != 2 * self.triplane_low_res:
             raise UserError(
                 f"triplane_high_res={self.triplane_high_res} is not twice triplane_low_res={self.triplane_low_res}",

@@ -141,7 +141,10 @@ class InferLRM(Runner):
             raise UserError(f"source_size={cfg.source_size} is not a multiple of the encoder's patch side {patch}")
         picture = Tensor(prepare_image(str(image), cfg.source_size))
         camera = build_source_camera(default_source_pose(cfg.source_cam_dist))[None]
-        return Scene(model.forward_planes(picture, Tensor(camera.astype(np.float32))), model.synthesizer)
+        planes = model.forward_planes(picture, Tensor(camera.astype(np.float32)))
+        if not np.isfinite(planes.asnumpy()).all():
+            raise UserError("the triplane holds NaN or infinity", hint="are the weights damaged?")
+        return Scene(planes, model.synthesizer)
 
     def _targets(self, model: str, uid: str) -> dict[str, Path]:
         """What to write, by kind, without what is there already if that is to be skipped."""
