@@ -113,9 +113,10 @@ class Bench:
         """The good command for a triplane file, mesh only."""
         return self.arguments("model_name", "image_input", "export_video", f"planes_input={path}", *changes)
 
-    def files(self) -> dict[str, bytes]:
-        """Every file in the scratch folder with its content."""
-        return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+    def files(self) -> dict[str, tuple]:
+        """Every file in the scratch folder with what changes when it is written (some may not be read)."""
+        found = {str(path): path.stat() for path in self.folder.rglob("*") if path.is_file()}
+        return {name: (about.st_ino, about.st_size, about.st_mtime_ns) for name, about in found.items()}
 
 
 @pytest.fixture
