@@ -1,0 +1,74 @@
+"""`doctor`: check that this machine computes what it should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from openlrm.config import option
+from openlrm.runners.base import Runner
+
+if TYPE_CHECKING:
+    from openlrm.doctor import Report
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GOLDEN = REPOSITORY / "tests" / "golden"
+
+
+@dataclass
+class DoctorConfig:
+    """Options of `doctor`."""
+
+    # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
+    device_target: Optional[str] = option(  # noqa: UP045
+        None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
+    )
+    mode: Optional[int] = option(None, "1 PyNative alone, 0 graph alone; both without it", choices=[0, 1])  # noqa: UP045
+    hub: bool = option(True, "ask whether the Hugging Face hub can be reached")
+
+
+class Doctor(Runner):
+    """Run every check and print a line for each."""
+
+    Config = DoctorConfig
+    summary = (
+        "Check this machine in under a minute: packages, device, the numbers of every stage of a miniature model, "
+        "video and mesh output, the hub. The exit code is 1 when there is a problem."
+    )
+    examples = ("python -m openlrm.launch doctor", "python -m openlrm.launch doctor mode=1 hub=false")
+
+    def run(self) -> int:
+        """Print the findings; the exit code is 1 when one of them is a problem."""
+        from openlrm.doctor import Report, checks, packages
+
+        cfg = self.config
+        report = Report()
+        report.check("python", checks.check_python)
+        report.check("system", checks.check_system)
+        report.check("memory", checks.check_memory)
+        report.check("disk", checks.check_disk)
+        report.check("current folder", checks.check_writable)
+        report.check("packages", packages.check_dependencies, REPOSITORY)
+        for name in packages.OPTIONAL:
+            report.check(f"optional {name}", packages.check_optional, name)
+        report.check("ascend", checks.check_ascend)
+        report.check("mesh", checks.check_mesh)
+        report.check("video", checks.check_codec)
+        if cfg.hub:
+            report.check("hub", checks.check_hub)
+        if report.check("device", checks.check_device, cfg.device_target).status != "problem":
+            report.check("speed", checks.check_speed)
+            if report.check("golden files", checks.check_golden, GOLDEN).status == "ok":
+                self._check_stages(report)
+        return report.finish()
+
+    def _check_stages(self, report: Report) -> None:
+        from openlrm.doctor.golden import STAGES, GoldenCase, check_stage
+        from openlrm.ops import setup_device
+
+        for mode in (1, 0) if self.config.mode is None else (self.config.mode,):
+            setup_device(self.config.device_target, mode)
+            case = GoldenCase(GOLDEN)
+            for stage in STAGES:
+                report.check(f"{stage}, {'graph' if mode == 0 else 'PyNative'}", check_stage, case, stage)
