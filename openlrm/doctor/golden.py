@@ -100,13 +100,7 @@ class _GoldenLoss(nn.Cell):
 
 def _encoder(case: GoldenCase) -> Computed:
     encoder = case.model.encoder
-    return dict(
-        zip(
-            ("encoder_features", "encoder_features_70"),
-            _numpy(encoder(case.tensor("image")), encoder(case.tensor("image_70"))),
-            strict=True,
-        )
-    )
+    return {f"encoder_features{size}": encoder(case.tensor(f"image{size}")).asnumpy() for size in ("", "_70")}
 
 
 def _camera(case: GoldenCase) -> Computed:

@@ -1,0 +1,92 @@
+"""Convert models between the released layout and MindSpore checkpoints; no number changes.
+
+    python scripts/convert_hf.py to-release outputs/2026-01-31T12-00-00 release --epoch 40
+    python scripts/convert_hf.py to-ckpt zxhezexin/openlrm-obj-small-1.1 small/openlrm.ckpt
+
+The released layout is a folder with config.json and model.safetensors, as PyTorch OpenLRM reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from openlrm.errors import UserError
+from openlrm.launch import exit_code
+from openlrm.utils.paths import atomic_path
+
+
+def to_release(source: str, folder: Path, ckpt: str | None = None, epoch: int | None = None) -> None:
+    """Write a model of any kind in the released layout.
+
+    Args:
+        source: run folder, .ckpt file, release folder or hub id.
+        folder: gets config.json and model.safetensors.
+        ckpt: checkpoint of the run folder; the newest without it.
+        epoch: epoch of the checkpoint, instead of its name.
+    """
+    _load(source, ckpt, epoch).save_pretrained(folder)
+
+
+def to_ckpt(source: str, file: Path) -> None:
+    """Write a model of any kind as a MindSpore checkpoint, and config.json beside it when there is none.
+
+    Args:
+        source: release folder, hub id, run folder or .ckpt file.
+        file: ends in .ckpt.
+
+    Raises:
+        UserError: `file` ends otherwise, or a config.json of another model lies beside it.
+    """
+    if file.suffix != ".ckpt":
+        raise UserError(f"a MindSpore checkpoint ends in .ckpt, not {file.suffix!r}", file)
+    model = _load(source)
+    from openlrm.checkpoint import write_ckpt
+    from openlrm.checkpoint.locate import CONFIG_NAME, read_config
+    from openlrm.checkpoint.strict import parameter_arrays
+    from openlrm.models.lrm import LRMConfig
+
+    config = file.parent / CONFIG_NAME
+    if not config.exists():
+        with atomic_path(config) as temporary:
+            temporary.write_text(json.dumps(model.config_dict, indent=2) + "\n", encoding="utf-8")
+    elif LRMConfig.from_dict(read_config(config), str(config)) != model.config:
+        raise UserError("the config beside the checkpoint is another model's", config, "choose another folder")
+    write_ckpt(file, parameter_arrays(model))
+
+
+def _load(source: str, ckpt: str | None = None, epoch: int | None = None):
+    from openlrm.ops import setup_device
+
+    setup_device("CPU")
+    from openlrm.checkpoint import build_model, locate_model
+
+    return build_model(locate_model(source, ckpt, epoch))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    release = commands.add_parser("to-release", help="write config.json and model.safetensors")
+    release.add_argument("source", help="run folder, .ckpt file, release folder or hub id")
+    release.add_argument("folder", type=Path, help="folder to write")
+    release.add_argument("--ckpt", help="checkpoint of the run folder; the newest without it")
+    release.add_argument("--epoch", type=int, help="epoch of the checkpoint, instead of its name")
+    ckpt = commands.add_parser("to-ckpt", help="write a MindSpore checkpoint")
+    ckpt.add_argument("source", help="release folder, hub id, run folder or .ckpt file")
+    ckpt.add_argument("file", type=Path, help="file to write, ends in .ckpt")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "to-release":
+        to_release(arguments.source, arguments.folder, arguments.ckpt, arguments.epoch)
+        print(f"wrote {arguments.folder}")
+    else:
+        to_ckpt(arguments.source, arguments.file)
+        print(f"wrote {arguments.file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

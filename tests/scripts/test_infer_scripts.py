@@ -1,0 +1,86 @@
+"""The shell scripts, run as a user does with the miniature model."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((REPO / "scripts").glob("*.sh"))
+SMALL = ["source_size=56", "render_size=32", "render_views=3", "mesh_size=32", "device_target=CPU"]
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+
+
+def run(script, folder, *arguments, **variables):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", REPO / "scripts" / script, *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(REPO)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def written(folder):
+    return {str(path.relative_to(folder)) for path in (folder / "dumps").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_syntax(script):
+    subprocess.run(["bash", "-n", script], check=True)
+    assert os.access(script, os.X_OK)
+    assert "\nset -euo pipefail\n" in script.read_text(encoding="utf-8")
+
+
+def test_released_model(golden_dir, tmp_path):
+    picture = REPO / "assets" / "sample_input" / "knight.png"
+    result = run(
+        "infer_hf.sh",
+        tmp_path,
+        *SMALL,
+        "mesh_thres=1",
+        "mesh_format=glb",
+        MODEL_NAME=str(golden_dir),
+        IMAGE_INPUT=str(picture),
+        INFER_CONFIG=str(REPO / "configs" / "infer-s.yaml"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert written(tmp_path) == {"dumps/golden/videos/knight.mp4", "dumps/golden/meshes/knight.glb"}
+
+
+def test_run_folder(golden_dir, tmp_path):
+    from safetensors.numpy import load_file
+
+    from openlrm.checkpoint import write_ckpt
+
+    folder = tmp_path / "my run"
+    (folder / "ckpt").mkdir(parents=True)
+    shutil.copy(golden_dir / "config.json", folder)
+    for epoch in (1, 2):
+        write_ckpt(folder / "ckpt" / f"openlrm-e{epoch}.ckpt", load_file(golden_dir / "model.safetensors"))
+    picture = tmp_path / "the cup.png"
+    shutil.copy(REPO / "assets" / "sample_input" / "mug_full.png", picture)
+    result = run(
+        "infer_ms.sh",
+        tmp_path,
+        *SMALL,
+        MODEL_NAME=str(folder),
+        EPOCH="1",
+        IMAGE_INPUT=str(picture),
+        EXPORT_MESH="false",
+    )
+    assert result.returncode == 0, result.stderr
+    assert written(tmp_path) == {"dumps/my run/videos/the cup.mp4"}
+    assert "openlrm-e1.ckpt" in result.stderr
+
+
+def test_a_run_folder_has_to_be_named(tmp_path):
+    result = run("infer_ms.sh", tmp_path, MODEL_NAME="")
+    assert result.returncode != 0
+    assert "MODEL_NAME" in result.stderr and "run folder" in result.stderr
