@@ -71,4 +71,4 @@ class Doctor(Runner):
             setup_device(self.config.device_target, mode)
             case = GoldenCase(GOLDEN)
             for stage in STAGES:
-                report.check(f"{stage}, {'graph' if mode == 0 else 'PyNative'}", check_stage, case, stage)
+                report.check(f"{stage} ({'graph' if mode == 0 else 'PyNative'})", check_stage, case, stage)

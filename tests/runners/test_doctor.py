@@ -60,7 +60,7 @@ def test_as_a_user_types_it(tmp_path):
     assert result.stdout.splitlines()[-1] == "all is well"
     found = findings(result.stdout)
     assert set(found.values()) <= {"ok", "note"}
-    for name in ("mesh", "video", "device", *(f"{stage}, PyNative" for stage in golden.STAGES)):
+    for name in ("mesh", "video", "device", *(f"{stage} (PyNative)" for stage in golden.STAGES)):
         assert found[name] == "ok", name
     assert "hub" not in found
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def test_as_a_user_types_it(tmp_path):
 def test_both_modes_are_checked_by_default(one_stage, capsys):
     assert run() == 0
     found = findings(capsys.readouterr().out)
-    assert found["camera embedding, PyNative"] == found["camera embedding, graph"] == "ok"
+    assert found["camera embedding (PyNative)"] == found["camera embedding (graph)"] == "ok"
 
 
 @pytest.mark.parametrize("name", ["golden.npz", "model.safetensors", "config.json"])
@@ -92,7 +92,7 @@ def test_wrong_weight_is_seen_in_its_stage_alone(pynative, copied_golden, monkey
     save_file(weights, copied_golden / "model.safetensors")
     assert run(mode=1) == 1
     found = findings(capsys.readouterr().out)
-    assert [found[f"{stage}, PyNative"] for stage in kept] == ["ok", "problem", "ok"]
+    assert [found[f"{stage} (PyNative)"] for stage in kept] == ["ok", "problem", "ok"]
 
 
 def test_without_a_clone_golden_is_a_note(pynative, monkeypatch, tmp_path, capsys):
@@ -111,7 +111,7 @@ def test_a_failing_check_does_not_stop_the_others(one_stage, monkeypatch, capsys
     printed = capsys.readouterr().out
     found = findings(printed)
     assert found.pop("mesh") == "problem"
-    assert "problem" not in found.values() and found["camera embedding, PyNative"] == "ok"
+    assert "problem" not in found.values() and found["camera embedding (PyNative)"] == "ok"
     assert "RuntimeError: no cubes (" in printed and "today" not in printed
 
 
