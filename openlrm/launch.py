@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from openlrm.config import format_help, load_config, parse_command_line
@@ -38,10 +41,11 @@ def exit_code(command: Callable[..., int | None], *arguments: Any) -> int:
 
     Returns:
         The command's exit code; 2 for a mistake of the user, told in one line on standard error; 130 when
-        interrupted.
+        interrupted or told to terminate.
     """
     try:
-        code = command(*arguments) or 0
+        with _terminating_as_interrupt():
+            code = command(*arguments) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,6 +58,26 @@ def exit_code(command: Callable[..., int | None], *arguments: Any) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+@contextlib.contextmanager
+def _terminating_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that nothing half-written stays.
+
+    It is also what Control-C becomes: once a kernel has run, MindSpore's own handler answers SIGINT with SIGTERM.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
 
 
 def _dispatch(argv: list[str]) -> int | None:

@@ -1,5 +1,6 @@
 """Tensors in .safetensors and MindSpore .ckpt (protobuf) files. Neither can carry code."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ _DTYPES = {
     "I32": np.int32,
     "BOOL": np.bool_,
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _PICKLES = (".pt", ".pth", ".bin", ".pkl")
 
 
@@ -106,11 +108,21 @@ def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata
         tensors: name -> array, in the precision they shall have.
         metadata: text entries of the file's header; None marks it as PyTorch's, as the released files are.
     """
-    from safetensors.numpy import save_file
-
-    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(contiguous, str(temporary), metadata=metadata or {"format": "pt"})
+    # Not by safetensors.save_file: it puts the metadata in another order each time, and lets only the owner read.
+    # Widest types first, so that every array is aligned.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    arrays = {name: np.asarray(value, order="C") for name, value in ordered}
+    header: dict[str, dict] = {"__metadata__": metadata or {"format": "pt"}}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype.type], "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            file.write(array.data)
 
 
 def write_ckpt(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
