@@ -1,0 +1,139 @@
+"""Options of a training run that belong to no model family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from openlrm.config import option
+from openlrm.utils.logging import LEVELS
+
+PIXEL_KINDS = ("mse", "l1")
+AMP_LEVELS = ("O0", "O1", "O2")
+DTYPES = ("fp32", "bf16", "fp16")
+
+
+@dataclass
+class LossConfig:
+    """Weights of the loss's parts; a part with weight 0 is not computed."""
+
+    pixel_weight: float = option(1.0, "of the colour difference", minimum=0)
+    pixel_kind: str = option("mse", "kind of colour difference", choices=PIXEL_KINDS)
+    perceptual_weight: float = option(1.0, "of LPIPS (VGG16)", minimum=0)
+    perceptual_start: int = option(0, "steps before LPIPS begins to count", minimum=0)
+    perceptual_warmup: int = option(0, "steps over which its weight then rises from 0", minimum=0)
+    lpips_backbone: Optional[str] = option(None, "VGG16 .safetensors file; from the hub without it")  # noqa: UP045
+    tv_weight: float = option(5e-4, "of the planes' total variation", minimum=0)
+    mask_weight: float = option(0.0, "of opacity against alpha", minimum=0)
+
+
+@dataclass
+class OptimConfig:
+    """Optimiser."""
+
+    optim: str = option("adamw", "kind of optimiser", choices=["adamw"])
+    start_learning_rate: float = option(4e-4, "rate after the warm-up", minimum=0, alias="lr")
+    betas: list[float] = option([0.9, 0.95], "decay of the two moments", minimum=0, maximum=1)
+    eps: float = option(1e-8, "added to the root of the second moment", minimum=0)
+    weight_decay: float = option(0.05, "decoupled; not on biases and norms", minimum=0)
+    clip_grad: bool = option(True, "limit the gradient's global norm")
+    max_grad_norm: float = option(1.0, "that limit", minimum=0)
+
+
+@dataclass
+class SchedulerConfig:
+    """Learning rate over the steps."""
+
+    scheduler: str = option("cosine", "course after the warm-up", choices=["cosine", "linear", "constant"])
+    warmup_steps: int = option(3000, "steps of linear rise from 0", minimum=0)
+    end_learning_rate: float = option(0.0, "rate of the last step", minimum=0)
+
+
+@dataclass
+class PrecisionConfig:
+    """Number formats. O1 and O2 need an Ascend."""
+
+    amp_level: str = option("O0", "O0 float32; O1 operators in half precision; O2 the network", choices=AMP_LEVELS)
+    dtype: str = option("fp32", "format of O1 and O2", choices=DTYPES)
+    loss_scaler_type: str = option("dynamic", "loss scale of fp16", choices=["dynamic", "static"])
+    init_loss_scale: float = option(65536.0, "first loss scale", minimum=1)
+    scale_window: int = option(2000, "good steps before the scale doubles", minimum=1)
+
+
+@dataclass
+class TrainConfig:
+    """The loop."""
+
+    loss: LossConfig = option(LossConfig, "parts of the loss")
+    optim: OptimConfig = option(OptimConfig, "optimiser")
+    scheduler: SchedulerConfig = option(SchedulerConfig, "learning rate")
+    precision: PrecisionConfig = option(PrecisionConfig, "number formats")
+    batch_size: int = option(1, "objects of a batch", minimum=1)
+    gradient_accumulation_steps: int = option(1, "batches of a step", minimum=1)
+    epochs: int = option(60, "passes over the objects", minimum=1)
+    train_steps: Optional[int] = option(None, "steps in all; takes the place of epochs", minimum=1)  # noqa: UP045
+    overfit: int = option(0, "train on the first N objects alone, as a smoke test", minimum=0)
+    use_ema: bool = option(False, "keep a moving average of the weights; checkpoints then carry it")
+    ema_decay: float = option(0.9999, "of the moving average", minimum=0, maximum=1)
+    use_recompute: bool = option(False, "compute transformer layers again in the backward pass: less memory")
+    deferred_region: int = option(
+        0, "deferred back-propagation: side in pixels of the squares gone through one by one; 0 is off", minimum=0
+    )
+    max_bad_steps: int = option(10, "steps in a row with NaN or infinity before the run stops", minimum=1)
+
+
+@dataclass
+class ValidationConfig:
+    """Fixed views rendered on white now and then."""
+
+    val_interval: int = option(1000, "steps between validations; 0 for none", minimum=0)
+    val_root: Optional[str] = option(None, "folder of held-out objects; the first training root without it")  # noqa: UP045
+    val_uids: list[str] = option([], "held-out objects; without any, training objects are measured and called so")
+    val_objects: int = option(3, "objects measured at most", minimum=1)
+    val_views: int = option(4, "views of each, evenly spread", minimum=1)
+    val_size: int = option(64, "side in pixels they are rendered at", minimum=8)
+    stop_drop: float = option(
+        0.0, "stop when PSNR falls this many dB below that of the starting model; 0 never", minimum=0
+    )
+
+
+@dataclass
+class SaverConfig:
+    """What a run starts from and what it leaves."""
+
+    output_path: str = option("outputs", "run folders are made in OUTPUT_PATH/NAME/TIME")
+    name: str = option("lrm", "name of the run")
+    resume: Optional[str] = option(None, "run folder to go on with; `latest` for the newest of this name")  # noqa: UP045
+    load_model: Optional[str] = option(None, "released model, run folder or checkpoint to start from")  # noqa: UP045
+    load_encoder: Optional[str] = option(None, "published DINO or DINOv2 weights to start the encoder from")  # noqa: UP045
+    ckpt_save_interval: int = option(1, "epochs between checkpoints; the end always has one", minimum=1)
+    ckpt_save_steps: int = option(0, "steps between checkpoints inside an epoch; 0 for none", minimum=0)
+    ckpt_max_keep: int = option(10, "model checkpoints kept: the recent ones, older ones ever sparser", minimum=2)
+
+
+@dataclass
+class ReportConfig:
+    """What is told while it runs."""
+
+    log_interval: int = option(10, "steps between log lines and TensorBoard scalars", minimum=1)
+    image_interval: int = option(200, "steps between TensorBoard image grids; 0 for none", minimum=0)
+    watch_interval: int = option(200, "steps between looks for a collapse; 0 for none", minimum=0)
+    profile: bool = option(False, "tell the seconds of each part of a step")
+    debug: bool = option(False, "stop at the first NaN, log everything")
+    logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
+
+
+@dataclass
+class RunConfig:
+    """What every `train.*` runner shares; a family adds its model and data."""
+
+    train: TrainConfig = option(TrainConfig, "the loop")
+    val: ValidationConfig = option(ValidationConfig, "validation")
+    saver: SaverConfig = option(SaverConfig, "start and checkpoints")
+    report: ReportConfig = option(ReportConfig, "messages")
+    seed: int = option(42, "of every draw: weights, data, samples on rays", minimum=0)
+    num_parallel_workers: int = option(1, "processes that read data", minimum=1)
+    device_target: Optional[str] = option(  # noqa: UP045
+        None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
+    )
+    mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])

@@ -1,0 +1,149 @@
+"""AdamW (Loshchilov and Hutter, 2019) and the gradient's global norm.
+
+MindSpore's nn.AdamWeightDecay has no bias correction and takes seven times as long on a CPU (39 M parameters, two
+cores: 0.67 s; the fused Adam kernel here 0.09 s), so the decay is put in front of that kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore.common.initializer import initializer
+
+_NO_DECAY = ("bias", "gamma", "beta")
+
+
+def decays(parameter: Parameter) -> bool:
+    """Whether weight decay acts on a parameter: on matrices, not on biases, norms and scales."""
+    return parameter.ndim > 1 and parameter.name.rpartition(".")[2] not in _NO_DECAY
+
+
+class AdamW(nn.Cell):
+    """AdamW whose rate and step come from outside: the state is the two moments of each parameter.
+
+    Args:
+        parameters: what is optimised; names are unique.
+        betas: decay of the first and second moment.
+        eps: added to the root of the bias-corrected second moment.
+        weight_decay: share of a parameter taken off per unit of learning rate, see `decays`.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], betas: Sequence[float], eps: float, weight_decay: float):
+        super().__init__()
+        self.weights = ParameterTuple(parameters)
+        self.first = ParameterTuple([_zeros_like(p, "m") for p in parameters])
+        self.second = ParameterTuple([_zeros_like(p, "v") for p in parameters])
+        self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
+        self.decayed = tuple(weight_decay > 0 and decays(p) for p in parameters)
+        self.beta1, self.beta2 = (Tensor(beta, ms.float32) for beta in betas)
+        self.adam = ops.Adam()
+
+    def step(self, gradients: tuple[Tensor, ...], rate: float, step: int) -> None:
+        """Change the parameters.
+
+        Args:
+            gradients: one per parameter, in order.
+            rate: learning rate.
+            step: updates done before, from 0: gives the bias correction.
+        """
+        powers = [np.float32(beta ** (step + 1)) for beta in self.betas]
+        # The kernel adds its epsilon to the root of the uncorrected moment: scaled, it is AdamW's.
+        eps = self.eps * np.sqrt(1 - self.betas[1] ** (step + 1))
+        keep = 1 - rate * self.weight_decay
+        self(gradients, *(Tensor(value, ms.float32) for value in (rate, eps, keep, *powers)))
+
+    def construct(self, gradients, rate, eps, keep, power1, power2):
+        """Decay, then Adam, parameter by parameter; arguments as tensors so that a graph compiles once."""
+        for i in range(len(self.weights)):
+            if self.decayed[i]:
+                ops.assign(self.weights[i], self.weights[i] * keep)
+            self.adam(
+                self.weights[i],
+                self.first[i],
+                self.second[i],
+                power1,
+                power2,
+                rate,
+                self.beta1,
+                self.beta2,
+                eps,
+                gradients[i],
+            )
+        return rate
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Moments by name, copied."""
+        return {p.name: p.asnumpy().copy() for p in (*self.first, *self.second)}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Put back what `state` gave."""
+        for p in (*self.first, *self.second):
+            p.set_data(Tensor(np.array(state[p.name])))
+
+
+class GlobalNorm(nn.Cell):
+    """Euclidean norm of all gradients together; NaN or infinite when any entry is."""
+
+    def __init__(self):
+        super().__init__()
+        # A product of a row with itself: a tenth of the time of multiplying and summing.
+        self.product = ops.MatMul(transpose_b=True)
+
+    def construct(self, gradients: tuple[Tensor, ...]) -> Tensor:
+        """() float32."""
+        total = ops.zeros((1, 1), ms.float32)
+        for gradient in gradients:
+            row = gradient.reshape(1, -1).astype(ms.float32)
+            total = total + self.product(row, row)
+        return ops.sqrt(total).reshape(())
+
+
+class Scale(nn.Cell):
+    """Gradients times a number."""
+
+    def construct(self, gradients: tuple[Tensor, ...], factor: Tensor) -> tuple[Tensor, ...]:
+        """Same shapes."""
+        scaled = []
+        for gradient in gradients:
+            scaled.append(gradient * factor)
+        return tuple(scaled)
+
+
+class Accumulate(nn.Cell):
+    """Sums of gradients over several batches.
+
+    Args:
+        parameters: the gradients' shapes and names.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]):
+        super().__init__()
+        self.sums = ParameterTuple([_zeros_like(p, "sum") for p in parameters])
+
+    def construct(self, gradients: tuple[Tensor, ...]) -> bool:
+        """Add one batch's gradients."""
+        for i in range(len(self.sums)):
+            ops.assign_add(self.sums[i], gradients[i])
+        return True
+
+    def take(self) -> tuple[Tensor, ...]:
+        """The sums so far, as they are; begin anew with `clear` after they were used."""
+        return tuple(p.value() for p in self.sums)
+
+    def clear(self) -> None:
+        """Set the sums to zero."""
+        for p in self.sums:
+            p.set_data(ops.zeros_like(p))
+
+
+def clip_factor(norm: float, limit: float) -> float:
+    """What gradients of global norm `norm` are multiplied by so that it is at most `limit`."""
+    return min(1.0, limit / norm) if norm > 0 else 1.0
+
+
+def _zeros_like(parameter: Parameter, kind: str) -> Parameter:
+    zeros = initializer("zeros", parameter.shape, ms.float32)
+    return Parameter(zeros, name=f"optimizer.{kind}.{parameter.name}", requires_grad=False)

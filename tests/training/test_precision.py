@@ -1,0 +1,55 @@
+"""Which number formats are refused, and the arithmetic of the loss scale."""
+
+import pytest
+
+from openlrm.errors import UserError
+from openlrm.training.config import PrecisionConfig
+from openlrm.training.precision import LossScaler, check_precision
+
+HALF = {"amp_level": "O2", "dtype": "fp16", "init_loss_scale": 1024.0, "scale_window": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "match"),
+    [
+        ({"amp_level": "O2", "dtype": "bf16"}, "CPU", "on a CPU.*amp_level=O0"),
+        ({"amp_level": "O1", "dtype": "fp32"}, "Ascend", "half format.*bf16 or fp16"),
+        ({"amp_level": "O0", "dtype": "fp16"}, "Ascend", "float32.*amp_level=O2"),
+    ],
+)
+def test_refused_with_a_reason(options, device, match):
+    with pytest.raises(UserError, match=match):
+        check_precision(PrecisionConfig(**options), device)
+
+
+def test_what_runs_is_accepted():
+    check_precision(PrecisionConfig(), "CPU")
+    check_precision(PrecisionConfig(amp_level="O2", dtype="bf16"), "Ascend")
+
+
+def test_scale_halves_on_overflow_and_doubles_after_a_window():
+    scaler = LossScaler(PrecisionConfig(**HALF))
+    seen = []
+    for finite in [True, True, False, True, True, True, True]:
+        scaler.update(finite)
+        seen.append(scaler.scale)
+    assert seen == [1024, 1024, 512, 512, 512, 1024, 1024]
+
+
+def test_scale_stays_within_bounds():
+    scaler = LossScaler(PrecisionConfig(**HALF | {"init_loss_scale": 2.0}))
+    for _ in range(5):
+        scaler.update(False)
+    assert scaler.scale == 1.0
+    scaler = LossScaler(PrecisionConfig(**HALF | {"init_loss_scale": 2.0**24, "scale_window": 1}))
+    scaler.update(True)
+    assert scaler.scale == 2.0**24
+
+
+@pytest.mark.parametrize("options", [{}, HALF | {"dtype": "bf16"}, HALF | {"loss_scaler_type": "static"}])
+def test_other_formats_have_a_constant_scale(options):
+    scaler = LossScaler(PrecisionConfig(**options))
+    before = scaler.scale
+    for finite in [True, False] * 5:
+        scaler.update(finite)
+    assert scaler.scale == before == (1024.0 if options.get("dtype") == "fp16" else 1.0)
