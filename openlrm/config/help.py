@@ -50,7 +50,7 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
         lines += ["", "examples:", *(f"  {example}" for example in examples)]
     headings = {"": "options"} | {key: f"{key}: {text}" if text else key for key, text in groups(schema).items()}
     rows = describe(schema)
-    aliases = {key: choice.rules.get("alias", ()) for key, choice in options(schema).items()}
+    known = options(schema)
     for group, heading in headings.items():
         entries = [row for row in rows if row[0].rpartition(".")[0] == group]
         if not entries:
@@ -58,9 +58,11 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
         lines += ["", heading]
         for key, type_name, default, text in entries:
             shown = "<required>" if default == "???" else _as_typed(default)
-            also = "".join(f", also --{name}" for name in aliases[key])
+            also = "".join(f", also --{name}" for name in known[key].rules.get("alias", ()))
             lines.append(f"  {key}={shown}  ({type_name}{also})")
             lines += textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            if item := known[key].item_schema:
+                lines += [f"      .{name}  ({kind}): {about}" for name, kind, _, about in describe(item)]
     return "\n".join(lines) + "\n"
 
 

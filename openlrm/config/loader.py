@@ -41,7 +41,7 @@ def load_config(
     known = options(schema)
     config = structured(schema)
     where = dict.fromkeys(known, "default")
-    given = [(key, value, path) for path in yaml_files for key, value in _read_yaml(path, schema, known)]
+    given = [(key, value, path) for path in yaml_files for key, value in _read_yaml(path, schema)]
     given += [(key, value, COMMAND_LINE) for key, value in _read_overrides(overrides, schema, known).items()]
     for key, value, source in given:
         _assign(config, known[key], value, source)
@@ -77,7 +77,7 @@ def unknown_key(key: str, schema: type, where: object) -> UserError:
     return UserError(f"unknown option {key}", where, f"did you mean {near}?" if near else "--help lists the options")
 
 
-def _read_yaml(path: str | os.PathLike, schema: type, known: dict[str, Option]) -> Iterator[tuple[str, Any]]:
+def _read_yaml(path: str | os.PathLike, schema: type) -> Iterator[tuple[str, Any]]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(Path(path)), resolve=False)
     except FileNotFoundError as error:
@@ -86,25 +86,30 @@ def _read_yaml(path: str | os.PathLike, schema: type, known: dict[str, Option]) 
         raise UserError(f"cannot read the config file ({error})", path) from error
     if not isinstance(content, dict):
         raise UserError("a config file holds `key: value` lines, not a list", path)
-    sections = groups(schema)
+    yield from _flatten(content, schema, path)
+
+
+def _flatten(content: dict, schema: type, where: object) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of a mapping as YAML gives it."""
+    known, sections = options(schema), groups(schema)
 
     def walk(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:
         for name, value in section.items():
             key = f"{prefix}{name}"
             if key in known:
-                yield key, _from_yaml(known[key], value, path)
+                yield key, _from_yaml(known[key], value, where)
             elif key in sections and (value is None or isinstance(value, dict)):
                 yield from walk(value or {}, f"{key}.")
             else:
-                raise unknown_key(key, schema, path)
+                raise unknown_key(key, schema, where)
 
     yield from walk(content, "")
 
 
-def _from_yaml(choice: Option, value: Any, path: str | os.PathLike) -> Any:
+def _from_yaml(choice: Option, value: Any, where: object) -> Any:
     # YAML reads 001 as 1 and off as false; turned back to text they would be something else.
     if choice.type is str and isinstance(value, (bool, int, float)):
-        raise UserError(f"{choice.key}: {value} is not text", path, "put the value in quotes")
+        raise UserError(f"{choice.key}: {value} is not text", where, "put the value in quotes")
     return value
 
 
@@ -137,10 +142,29 @@ def _from_text(choice: Option, text: str) -> Any:
 
 
 def _assign(config: Any, choice: Option, value: Any, where: object) -> None:
+    if choice.item_schema and isinstance(value, list):
+        value = [_item(choice, index, item, where) for index, item in enumerate(value)]
+    elif type(value) is int and choice.type == str | float:
+        value = float(value)  # OmegaConf takes a whole number for a float, but not in a union
     try:
         OmegaConf.update(config, choice.key, value, merge=False)
     except OmegaConfBaseException as error:
         raise _mistyped(choice, value, where) from error
+
+
+def _item(choice: Option, index: int, content: Any, where: object) -> Any:
+    """Return one item of a list of dataclasses, checked like a config of its own."""
+    place = f"{choice.key}[{index}], {where}"
+    schema = choice.item_schema
+    if not isinstance(content, dict):
+        raise UserError(f"{content!r} is not {schema.__name__}", place, f"it has {', '.join(options(schema))}")
+    known, item = options(schema), structured(schema)
+    for key, value in _flatten(content, schema, place):
+        _assign(item, known[key], value, place)
+        known[key].check(OmegaConf.select(item, key), place)
+    if missing := sorted(OmegaConf.missing_keys(item)):
+        raise UserError(f"no value for {', '.join(missing)}", place)
+    return item
 
 
 def _mistyped(choice: Option, value: Any, where: object) -> UserError:

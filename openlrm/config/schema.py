@@ -78,6 +78,12 @@ class Option:
         return typing.get_origin(self.type) in (list, tuple) or self.type in (list, tuple)
 
     @property
+    def item_schema(self) -> type | None:
+        """The dataclass of the items of a list of dataclasses; None for any other option."""
+        item = typing.get_args(self.type)[0] if typing.get_origin(self.type) is list else None
+        return item if dataclasses.is_dataclass(item) else None
+
+    @property
     def type_name(self) -> str:
         """The type, the choices and the range in words."""
         choices, least, greatest = (self.rules.get(name) for name in ("choices", "minimum", "maximum"))

@@ -1,10 +1,10 @@
 import dataclasses
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 import pytest
 
-from openlrm.config import describe, load_config, option, save_config
+from openlrm.config import describe, format_help, load_config, option, save_config
 from openlrm.errors import UserError
 
 
@@ -203,3 +203,51 @@ def test_saved_config_reads_back_equal(tmp_path):
     save_config(changed, tmp_path / "run" / "config.yaml")
     assert load_config(Config, [tmp_path / "run" / "config.yaml"]) == changed
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["config.yaml"]
+
+
+@dataclass
+class Subset:
+    roots: list[str] = option(help="folders")
+    name: str = option("objects", "kind", choices=["objects", "scans"])
+    rate: float = option(1.0, "share", minimum=0)
+
+
+@dataclass
+class Mix:
+    subsets: list[Subset] = option(help="what is mixed")
+    distance: Union[str, float] = option("auto", "auto or a number")  # noqa: UP007
+
+
+def test_lists_of_groups(yaml, tmp_path):
+    expected = Mix([Subset(["a", "b"], rate=2.0), Subset(["c"], "scans")], 2.0)
+    text = "subsets:\n- {roots: [a, b], rate: 2}\n- roots: [c]\n  name: scans\ndistance: 2"
+    assert load_config(Mix, [yaml(text)]) == expected
+    given = ["subsets=[{roots: [a, b], rate: 2}, {roots: [c], name: scans}]", "distance=2.0"]
+    assert load_config(Mix, [], given) == expected
+    assert load_config(Mix, [yaml(text)], ["subsets={roots: [z]}"]).subsets == [Subset(["z"])]
+    save_config(expected, tmp_path / "saved.yaml")
+    assert load_config(Mix, [tmp_path / "saved.yaml"]) == expected
+    assert ".rate  (float >= 0): share" in format_help(Mix, "mix")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subsets: [{root: [a]}]", "unknown option root: subsets[0], "),
+        ("subsets: [{roots: [a]}, {roots: [b], rat: 1}]", "unknown option rat: subsets[1], "),
+        ("subsets: [{roots: [a], rate: much}]", "rate=much is not float >= 0: subsets[0], "),
+        ("subsets: [{roots: [a], rate: -1}]", "rate=-1.0 is not float >= 0: subsets[0], "),
+        ("subsets: [{roots: [a], name: object}]", "did you mean objects?"),
+        ("subsets: [{roots: a}]", "roots=a is not list of str: subsets[0], "),
+        ("subsets: [{rate: 1}]", "no value for roots: subsets[0], "),
+        ("subsets: [a]", "'a' is not Subset: subsets[0], "),
+        ("subsets: {roots: [a]}", "is not list of Subset"),
+        ("subsets: 3", "subsets=3 is not list of Subset"),
+        ("distance: 2", "no value for subsets"),
+        ("subsets: [{roots: [a]}]\ndistance: true", "distance=True is not str | float"),
+    ],
+)
+def test_bad_lists_of_groups(yaml, text, message):
+    with pytest.raises(UserError) as caught:
+        load_config(Mix, [yaml(text)])
+    assert message in str(caught.value)
