@@ -1,0 +1,111 @@
+"""Blocked attention against the plain formula, with gradients."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from openlrm.ops import attention, project_context, project_output, split_context
+from openlrm.ops.attention import BlockedAttention
+
+# 21 scores a query row: blocks of 4, 4 and 2 rows; of one row; all at once.
+BATCH, QUERIES, KEYS, DIM = 3, 10, 7, 5
+BLOCKS = {"three blocks": 4 * BATCH * KEYS, "one row a block": 1, "one block": 10**6}
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def tensors() -> list[np.ndarray]:
+    """q (B, Lq, d), k and v (B, d, Lk), and a weight for every output."""
+    rng = np.random.default_rng(0)
+    shapes = (BATCH, QUERIES, DIM), (BATCH, DIM, KEYS), (BATCH, DIM, KEYS), (BATCH, DIM, QUERIES)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+class Plain(nn.Cell):
+    """The formula, differentiated by the framework."""
+
+    def construct(self, q, k, v):
+        weights = ops.softmax(ops.bmm(q, k), axis=-1)
+        return ops.bmm(v, weights.transpose(0, 2, 1))
+
+
+class Weighted(nn.Cell):
+    """A number that depends on every output."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def construct(self, q, k, v, weight):
+        return (self.inner(q, k, v) * weight).sum()
+
+
+@pytest.mark.parametrize("elements", BLOCKS.values(), ids=BLOCKS)
+def test_forward(mode, tensors, elements):
+    q, k, v, _ = tensors
+    expected = v.astype(float) @ softmax(q.astype(float) @ k).transpose(0, 2, 1)
+    actual = BlockedAttention(elements)(*(Tensor(x) for x in (q, k, v))).asnumpy()
+    # Scores reach 8, so a float32 rounding of one changes its weight by 1e-6.
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("elements", BLOCKS.values(), ids=BLOCKS)
+def test_gradients_are_those_of_the_formula(mode, tensors, elements):
+    inputs = [Tensor(x) for x in tensors]
+    actual = ms.grad(Weighted(BlockedAttention(elements)), (0, 1, 2))(*inputs)
+    expected = ms.grad(Weighted(Plain()), (0, 1, 2))(*inputs)
+    for name, ours, theirs in zip("qkv", actual, expected, strict=True):
+        np.testing.assert_allclose(ours.asnumpy(), theirs.asnumpy(), rtol=0, atol=5e-6, err_msg=name)
+
+
+def test_gradients_are_slopes(mode, tensors):
+    """Central differences along one random direction for each input, computed in float64."""
+    gradients = ms.grad(Weighted(BlockedAttention(BLOCKS["three blocks"])), (0, 1, 2))(*(Tensor(x) for x in tensors))
+    rng = np.random.default_rng(1)
+
+    def value(q, k, v):
+        return ((v @ softmax(q @ k).transpose(0, 2, 1)) * tensors[3]).sum()
+
+    for position, gradient in enumerate(gradients):
+        direction, step = rng.normal(size=gradient.shape), 1e-5
+        ends = []
+        for sign in (1, -1):
+            moved = [x.astype(float) for x in tensors[:3]]
+            moved[position] += sign * step * direction
+            ends.append(value(*moved))
+        slope = (ends[0] - ends[1]) / (2 * step)
+        assert (gradient.asnumpy() * direction).sum() == pytest.approx(slope, rel=1e-5, abs=1e-5)
+
+
+def test_scores_far_apart_do_not_overflow(mode, tensors):
+    q, k, v, _ = tensors
+    out = BlockedAttention()(Tensor(1e4 * q), Tensor(1e4 * k), Tensor(v)).asnumpy()
+    best = np.argmax(q.astype(float) @ k, axis=-1)
+    np.testing.assert_allclose(out, np.take_along_axis(v, best[:, None], axis=2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_heads(mode, samples):
+    """Projections, heads and output as one, per sample and head in float64."""
+    rng = np.random.default_rng(2)
+    dim, heads, width = 6, 2, 4
+    x, context = rng.normal(size=(samples, 5, dim)), rng.normal(size=(samples, 3, width))
+    to_kv, to_out, bias = rng.normal(size=(2 * dim, width)), rng.normal(size=(8, dim)), rng.normal(size=2 * dim)
+    expected = np.zeros((samples, 5, 8))
+    for n in range(samples):
+        kv = context[n] @ to_kv.T + bias
+        mixed = []
+        for head in range(heads):
+            part = np.s_[:, head * 3 : head * 3 + 3]
+            weights = softmax(x[n][part] @ kv[:, :dim][part].T / np.sqrt(3))
+            mixed.append(weights @ kv[:, dim:][part])
+        expected[n] = np.concatenate(mixed, axis=1) @ to_out.T
+    x, context, to_kv, to_out, bias = (Tensor(a.astype(np.float32)) for a in (x, context, to_kv, to_out, bias))
+    k, v = split_context(project_context(context, to_kv, bias), 2)
+    actual = project_output(attention(x, k, v, heads), to_out).asnumpy()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
