@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import operator
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +19,7 @@ MAX_PIXELS = 100_000_000
 """Larger pictures are refused by their header, before anything is decoded."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_ALPHA_HINT = "give an RGBA picture with the background removed"
 _SAVE_OPTIONS = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95},
@@ -40,7 +43,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: no readable picture there, more than `MAX_PIXELS` pixels, or all of it transparent.
     """
-    pixels = _read(path)
+    pixels = _read(path, path, _to_float)
     if pixels.shape[2] == 3:
         return pixels
     rgb, alpha = pixels[..., :3], pixels[..., 3:]
@@ -61,9 +64,29 @@ def load_rgba(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: no readable picture there, too large, or opaque by its kind.
     """
-    pixels = _read(path)
+    pixels = _read(path, path, _to_float)
     if pixels.shape[2] != 4:
-        raise UserError("the picture has no alpha channel", path, "give an RGBA picture with the background removed")
+        raise UserError("the picture has no alpha channel", path, _ALPHA_HINT)
+    return pixels
+
+
+def load_rgba8(file: str | os.PathLike | BinaryIO, where: object = None) -> np.ndarray:
+    """Read a picture that carries transparency as it is stored.
+
+    Args:
+        file: png or webp file as in `load_rgba`, or an open one.
+        where: what to name in an error; the file without it.
+
+    Returns:
+        (H, W, 4) uint8; colours are not multiplied by alpha.
+
+    Raises:
+        UserError: as `load_rgba`.
+    """
+    where = file if where is None else where
+    pixels = _read(file, where, _to_bytes)
+    if pixels.shape[2] != 4:
+        raise UserError("the picture has no alpha channel", where, _ALPHA_HINT)
     return pixels
 
 
@@ -150,16 +173,32 @@ def resize_bicubic(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
     return rows @ (np.asarray(image, np.float32) @ columns.T)
 
 
+def cubic_taps(inputs: int, outputs: int, first: int = 0, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples `resize_bicubic` takes along an axis, and how much of each.
+
+    Args:
+        inputs: samples on the axis.
+        outputs: samples on it after the resize.
+        first: the first of them that is wanted.
+        count: how many of them are wanted; all from `first` on without it.
+
+    Returns:
+        (count, 4) int64 indices and (count, 4) float64 weights that sum to 1: out[i] = sum_k weight[i, k] *
+        in[index[i, k]].
+    """
+    step = (inputs - 1) / (outputs - 1) if outputs > 1 else 0.0
+    position = np.arange(first, outputs if count is None else first + count) * step
+    below = np.floor(position).astype(int)
+    neighbours = below[:, None] + np.arange(-1, 3)
+    return np.clip(neighbours, 0, inputs - 1), _cubic_kernel(position[:, None] - neighbours)
+
+
 @functools.lru_cache(maxsize=64)
 def _cubic_matrix(inputs: int, outputs: int) -> np.ndarray:
     """Return the (outputs, inputs) weights of a resize along one axis."""
-    step = (inputs - 1) / (outputs - 1) if outputs > 1 else 0.0
-    position = np.arange(outputs) * step
-    first = np.floor(position).astype(int)
     matrix = np.zeros((outputs, inputs))
-    for neighbour in range(-1, 3):
-        column = np.clip(first + neighbour, 0, inputs - 1)
-        np.add.at(matrix, (np.arange(outputs), column), _cubic_kernel(position - first - neighbour))
+    indices, weights = cubic_taps(inputs, outputs)
+    np.add.at(matrix, (np.arange(outputs)[:, None], indices), weights)
     matrix = matrix.astype(np.float32)
     matrix.flags.writeable = False
     return matrix
@@ -172,13 +211,13 @@ def _cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-def _read(path: str | os.PathLike) -> np.ndarray:
-    """Return (H, W, 3), or (H, W, 4) if the picture has transparency, float32 in [0, 1]."""
+def _read(file: str | os.PathLike | BinaryIO, path: object, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Return what `convert` makes of a picture; `path` is what errors name."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            return _to_float(image)
+            return convert(image)
     except FileNotFoundError as error:
         raise UserError("no such picture", path, "check the path") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -197,6 +236,7 @@ def _read(path: str | os.PathLike) -> np.ndarray:
 
 
 def _to_float(image: Image.Image) -> np.ndarray:
+    """Return (H, W, 3), or (H, W, 4) if the picture has transparency, float32 in [0, 1]."""
     # Modes I and I;16 are 16-bit grey; Pillow's own conversion to RGB would clip them at 255.
     if image.mode.startswith("I"):
         transparent = image.info.get("transparency")
@@ -205,6 +245,12 @@ def _to_float(image: Image.Image) -> np.ndarray:
         if transparent is not None:
             channels.append(grey != transparent)
         return np.stack(channels, axis=-1).astype(np.float32)
+    return _to_bytes(image).astype(np.float32) / 255
+
+
+def _to_bytes(image: Image.Image) -> np.ndarray:
+    """Return (H, W, 3), or (H, W, 4) if the picture has transparency, uint8."""
+    if image.mode.startswith("I"):
+        return to_uint8(_to_float(image))
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode), np.float32)
-    return pixels / 255
+    return np.asarray(ImageOps.exif_transpose(image).convert(mode))
