@@ -19,6 +19,17 @@ def on_ascend() -> bool:
     return ms.get_context("device_target") == "Ascend"
 
 
+@ms.ops.constexpr
+def host_kernels() -> bool:
+    """Whether compiled loops on numpy arrays may stand for kernels: PyNative on a CPU."""
+    return ms.get_context("device_target") == "CPU" and ms.get_context("mode") == ms.PYNATIVE_MODE
+
+
+def prefers_host_rendering() -> bool:
+    """Whether inference renders faster with the host's compiled loops: beside every device but an Ascend NPU."""
+    return not on_ascend()
+
+
 def ascend_available() -> bool:
     """Whether this machine has an Ascend NPU that MindSpore can open.
 
