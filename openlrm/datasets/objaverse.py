@@ -15,13 +15,15 @@ import difflib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 
 from openlrm.cameras import intrinsics_from_pixels, validate_pose
+from openlrm.datasets.storage import Place, RemotePath, open_place
 from openlrm.errors import UserError
-from openlrm.utils.images import load_rgba
+from openlrm.utils.images import load_rgba8
 
 LAYOUT_HINT = "expected <uid>/rgba/000.png, <uid>/pose/000.npy and <uid>/intrinsics.npy"
 META_HINT = 'write the names of the object folders into it as a JSON list, e.g. ["chair", "mug"]'
@@ -38,7 +40,7 @@ class ObjaverseObject:
         intrinsics: (4,) float32, fx / width, fy / height, cx / width, cy / height, the same for all views.
     """
 
-    folder: Path
+    folder: Place
     uid: str
     names: tuple[str, ...]
     intrinsics: np.ndarray
@@ -57,9 +59,27 @@ class ObjaverseObject:
             rgba (H, W, 4) float32 in [0, 1], straight alpha, and c2w (3, 4) float32.
 
         Raises:
-            UserError: no such view, a picture that is damaged or has no alpha, or what `read_pose` refuses.
+            UserError: what `read_picture` and `read_pose` refuse.
         """
-        return load_rgba(self.folder / "rgba" / f"{self._name(index)}.png"), self.read_pose(index)
+        return self.read_picture(index) / np.float32(255), self.read_pose(index)
+
+    def read_picture(self, index: int) -> np.ndarray:
+        """Read the picture of a view alone, as it is stored.
+
+        Args:
+            index: 0 .. len(self) - 1.
+
+        Returns:
+            (H, W, 4) uint8, straight alpha.
+
+        Raises:
+            UserError: no such view, or a picture that is damaged or has no alpha.
+        """
+        file = self.folder / "rgba" / f"{self._name(index)}.png"
+        if not isinstance(file, RemotePath):
+            return load_rgba8(file)
+        with _open(file) as stream:
+            return load_rgba8(stream, file)
 
     def read_pose(self, index: int) -> np.ndarray:
         """Read the pose of a view alone.
@@ -94,17 +114,32 @@ def list_uids(root: str | os.PathLike) -> list[str]:
     Raises:
         UserError: no such folder, or meta.json is missing or not a list of usable names.
     """
-    file = _existing_root(root) / "meta.json"
+    return read_uids(_existing_root(root) / "meta.json")
+
+
+def read_uids(path: str | os.PathLike) -> list[str]:
+    """Read a list of uids.
+
+    Args:
+        path: JSON file.
+
+    Returns:
+        The uids in the order of the file.
+
+    Raises:
+        UserError: the file is missing or not a list of usable names.
+    """
+    file = open_place(path)
     try:
         uids = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError("no meta.json", Path(root), META_HINT) from None
+        raise UserError(f"no {file.name}", file, META_HINT) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read the list of objects ({error})", file, META_HINT) from error
     if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
         raise UserError("the list of objects is empty or not a list of names", file, META_HINT)
     for uid in uids:
-        _check_uid(uid, file)
+        check_uid(uid, file)
     return uids
 
 
@@ -123,10 +158,10 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
             unusable intrinsics.
     """
     root = _existing_root(root)
-    _check_uid(uid, root)
+    check_uid(uid, root)
     folder = root / uid
     if not folder.is_dir():
-        others = [entry.name for entry in os.scandir(root) if entry.is_dir()]
+        others = [entry.name for entry in root.iterdir() if entry.is_dir()]
         near = difflib.get_close_matches(uid, others, n=1)
         raise UserError(f"no object {uid!r}", root, f"did you mean {near[0]!r}?" if near else LAYOUT_HINT)
     pictures, poses = _stems(folder / "rgba", ".png"), _stems(folder / "pose", ".npy")
@@ -155,13 +190,12 @@ def blend(rgba: np.ndarray, background: float) -> np.ndarray:
     return rgba[..., :3] * alpha + np.float32(background) * (1 - alpha)
 
 
-def _existing_root(root: str | os.PathLike) -> Path:
-    if not Path(root).is_dir():
-        raise UserError("no such folder of objects", Path(root), "it holds meta.json and one folder per object")
-    return Path(root)
+def check_uid(uid: str, where: object) -> None:
+    """Refuse a name that would lead out of the folder of objects.
 
-
-def _check_uid(uid: str, where: Path) -> None:
+    Raises:
+        UserError: an empty name, an absolute one, or one with `..` in it, as any system reads it.
+    """
     # Both readings, whatever the system: a data set written on one must not be an escape on another.
     parts = PurePosixPath(uid).parts + PureWindowsPath(uid).parts
     anchored = PurePosixPath(uid).anchor or PureWindowsPath(uid).anchor
@@ -170,17 +204,33 @@ def _check_uid(uid: str, where: Path) -> None:
         raise UserError(f"object name {uid!r} does not stay inside the data folder", where, hint)
 
 
-def _stems(folder: Path, suffix: str) -> set[str]:
-    return {file.stem for file in folder.glob(f"*{suffix}")} if folder.is_dir() else set()
+def _existing_root(path: str | os.PathLike) -> Place:
+    root = open_place(path)
+    if not root.is_dir():
+        raise UserError("no such folder of objects", root, "it holds meta.json and one folder per object")
+    return root
 
 
-def _load_array(file: Path) -> np.ndarray:
-    try:
-        with open(file, "rb") as stream:
+def _stems(folder: Place, suffix: str) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    return {entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix)}
+
+
+def _load_array(file: Place) -> np.ndarray:
+    with _open(file) as stream:
+        try:
             # Not np.load: it would also open archives, and offers pickle.
             return np.lib.format.read_array(stream, allow_pickle=False)
+        except Exception as error:
+            # A damaged header makes numpy raise nearly anything, tokenize.TokenError among it.
+            raise UserError(f"not a usable .npy file ({error})", file, "write it again with numpy.save") from error
+
+
+def _open(file: Place) -> BinaryIO:
+    try:
+        return file.open("rb")
     except FileNotFoundError:
         raise UserError("no such file", file, LAYOUT_HINT) from None
-    except Exception as error:
-        # A damaged header makes numpy raise nearly anything, tokenize.TokenError among it.
-        raise UserError(f"not a usable .npy file ({error})", file, "write it again with numpy.save") from error
+    except OSError as error:
+        raise UserError(f"cannot read the file ({error.strerror or error})", file) from error
