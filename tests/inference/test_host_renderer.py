@@ -193,6 +193,11 @@ def test_scene_renders_the_same_on_host_and_device(monkeypatch, pynative, golden
     host, device = (list(Scene(planes, synthesizer, on).views(cameras, 26, 0.5, batch=2)) for on in ("host", "device"))
     assert len(host) == len(device) == 3
     for found, wanted in zip(host, device, strict=True):
+        missed = wanted.mask == 0
+        assert (found.depth[missed] == found.depth.max()).all()
+        # The farthest sample of rays that miss depends on the rays of the call: here a tile, there the frame.
+        np.testing.assert_allclose(found.depth.max(), wanted.depth.max(), rtol=1e-3)
+        wanted.depth[missed] = found.depth[missed]
         assert_frames_agree(found, wanted)
     assert not np.allclose(host[0].rgb, host[1].rgb, atol=0.05)
 
