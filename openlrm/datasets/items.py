@@ -1,0 +1,180 @@
+"""Training items: what is drawn of which object, and where broken objects are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from openlrm.cameras import build_render_camera, build_source_camera, normalize_poses
+from openlrm.datasets.cache import ByteCache
+from openlrm.datasets.config import DataConfig
+from openlrm.datasets.mixture import Mixture
+from openlrm.datasets.objaverse import ObjaverseObject
+from openlrm.datasets.regions import composite, planes_of, resize_region
+from openlrm.errors import UserError
+from openlrm.utils.logging import get_logger
+
+logger = get_logger(__name__)
+
+CHECK_HINT = "python -m openlrm.launch check.data --root ... lists everything that is wrong with a set"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An item, and what had to be passed over to get it.
+
+    Attributes:
+        item: arrays as `TrainItems.item` returns them; None when no usable object was found.
+        broken: why, by the object's number.
+    """
+
+    item: dict[str, np.ndarray] | None
+    broken: dict[int, str] = field(default_factory=dict)
+
+
+class TrainItems:
+    """Items of training data, each a function of seed, epoch and index alone.
+
+    Nothing else counts: not which items were drawn before, nor in which process. M below is side views + 1, the
+    source view first; S is `source_image_res` and R is `render_region_size`.
+
+    Attributes:
+        config: as given.
+        uids: names of the objects, one after another of every subset.
+        broken: number of the broken objects reported so far, and why.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, uids: Sequence[str] | None = None) -> None:
+        """Read the lists of objects, no object.
+
+        Args:
+            config: subsets and draws.
+            seed: of every draw, 0 or more.
+            uids: use these objects alone (to overfit, or to keep others for validation).
+
+        Raises:
+            UserError: a list of objects that cannot be read, or a uid in none of them.
+        """
+        self.config = config
+        self.seed = seed
+        self.broken: dict[int, str] = {}
+        self._mixture = Mixture(config.subsets, uids)
+        self._cache = ByteCache(config.cache_mib * 2**20)
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._object = lru_cache(maxsize=4096)(self._mixture.read)
+
+    @property
+    def uids(self) -> list[str]:
+        """Names of the objects, in the order of their lists."""
+        return self._mixture.uids
+
+    def __len__(self) -> int:
+        """Return the number of items in an epoch: the objects of every subset times its sample rate."""
+        return len(self._mixture)
+
+    def item(self, epoch: int, index: int) -> dict[str, np.ndarray]:
+        """Draw one item.
+
+        Args:
+            epoch: 0 or more.
+            index: 0 or more; beyond the end of the epoch its objects come up again, with other draws.
+
+        Returns:
+            float32 arrays: source_camera (16,); source_image (3, S, S), the source view on white;
+            render_camera (M, 25); render_image (M, 3, R, R), regions of the views on their backgrounds;
+            render_mask (M, 1, R, R), their alpha; render_anchors (M, 2), row and column of the regions;
+            render_full_resolutions (M, 1), side in pixels of the whole images; render_bg_colors (M, 1). Images are
+            in [0, 1]; cameras are as in openlrm.cameras.conventions.
+
+        Raises:
+            UserError: more than `max_broken` objects are broken.
+        """
+        drawn = self.draw(epoch, index)
+        self.report(drawn.broken)
+        if drawn.item is None:
+            raise self._too_many(drawn.broken)
+        return drawn.item
+
+    def draw(self, epoch: int, index: int) -> Drawn:
+        """Draw one item and leave it to the caller to report what is broken (see `item`)."""
+        order = self._order(epoch)
+        rng = np.random.default_rng([self.seed, epoch, 1 + index])
+        number = int(order[index % len(order)])
+        broken: dict[int, str] = {}
+        while True:
+            try:
+                return Drawn(self._compose(number, self._object(number), rng), broken)
+            except (UserError, OSError) as error:
+                broken[number] = str(error)
+            untried = np.setdiff1d(order, list(broken))
+            if len(broken) > self.config.max_broken or not untried.size:
+                return Drawn(None, broken)
+            number = int(rng.choice(untried))
+
+    def report(self, broken: dict[int, str]) -> None:
+        """Log every broken object once, and count it.
+
+        Raises:
+            UserError: they have become more than `max_broken`.
+        """
+        for number, reason in broken.items():
+            if number not in self.broken:
+                self.broken[number] = reason
+                logger.warning("passed over (broken object %d): %s", len(self.broken), reason)
+        if len(self.broken) > self.config.max_broken:
+            raise self._too_many(self.broken)
+
+    def _too_many(self, broken: dict[int, str]) -> UserError:
+        count, last = len(broken), next(reversed(broken.values()))
+        return UserError(f"{count} of {len(self.uids)} objects are broken, the last: {last}", "data", CHECK_HINT)
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        # Index 0 belongs to the order; items count from 1.
+        return self._mixture.order(np.random.default_rng([self.seed, epoch, 0]))
+
+    def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        config = self.config
+        count, region = config.sample_side_views + 1, config.render_region_size
+        drawable = np.setdiff1d(np.arange(len(source)), config.held_out_views)
+        if len(drawable) < count:
+            what = f"the object has {len(drawable)} views to draw from, {count} are needed"
+            raise UserError(what, source.folder, "lower sample_side_views")
+        views = rng.choice(drawable, count, replace=False)
+        resolution = int(rng.integers(config.render_image_low, config.render_image_high + 1))
+        anchors = rng.integers(0, resolution - region + 1, (count, 2))
+        backgrounds = rng.choice(np.array(config.backgrounds, np.float32), count)
+
+        poses = np.stack([source.read_pose(view) for view in views])
+        if config.normalize_camera:
+            poses = normalize_poses(poses, config.normed_dist_to_center)
+        planes = [self._planes(number, source, int(view)) for view in views]
+        side = config.source_image_res
+        regions = [
+            resize_region(view, resolution, anchor, region) for view, anchor in zip(planes, anchors, strict=True)
+        ]
+        images = [composite(*part, grey) for part, grey in zip(regions, backgrounds, strict=True)]
+        item = {
+            "source_camera": build_source_camera(poses[0], source.intrinsics),
+            "source_image": composite(*resize_region(planes[0], side, (0, 0), side), 1.0),
+            "render_camera": build_render_camera(poses, source.intrinsics),
+            "render_image": np.stack(images),
+            "render_mask": np.clip(np.stack([alpha for _, alpha in regions]), 0, 1),
+            "render_anchors": anchors,
+            "render_full_resolutions": np.full((count, 1), resolution),
+            "render_bg_colors": backgrounds[:, None],
+        }
+        return {name: np.ascontiguousarray(array, np.float32) for name, array in item.items()}
+
+    def _planes(self, number: int, source: ObjaverseObject, view: int) -> np.ndarray:
+        key = (number, view)
+        planes = self._cache.get(key)
+        if planes is None:
+            planes = planes_of(source.read_picture(view))
+            if planes.shape[1] != planes.shape[2]:
+                what = f"view {source.names[view]} is {planes.shape[2]} x {planes.shape[1]}, not square"
+                raise UserError(what, source.folder, "render square views")
+            self._cache.put(key, planes)
+        return planes
