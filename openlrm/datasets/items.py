@@ -19,6 +19,18 @@ from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
 
+ITEM_KEYS = (
+    "source_camera",
+    "source_image",
+    "render_camera",
+    "render_image",
+    "render_mask",
+    "render_anchors",
+    "render_full_resolutions",
+    "render_bg_colors",
+)
+"""Arrays of an item."""
+
 CHECK_HINT = "python -m openlrm.launch check.data --root ... lists everything that is wrong with a set"
 
 
@@ -95,7 +107,7 @@ class TrainItems:
         drawn = self.draw(epoch, index)
         self.report(drawn.broken)
         if drawn.item is None:
-            raise self._too_many(drawn.broken)
+            raise self.too_many(drawn.broken)
         return drawn.item
 
     def draw(self, epoch: int, index: int) -> Drawn:
@@ -125,9 +137,10 @@ class TrainItems:
                 self.broken[number] = reason
                 logger.warning("passed over (broken object %d): %s", len(self.broken), reason)
         if len(self.broken) > self.config.max_broken:
-            raise self._too_many(self.broken)
+            raise self.too_many(self.broken)
 
-    def _too_many(self, broken: dict[int, str]) -> UserError:
+    def too_many(self, broken: dict[int, str]) -> UserError:
+        """Return the error that ends it."""
         count, last = len(broken), next(reversed(broken.values()))
         return UserError(f"{count} of {len(self.uids)} objects are broken, the last: {last}", "data", CHECK_HINT)
 
