@@ -1,6 +1,22 @@
 """Rendered objects on disk, and the training data drawn from them."""
 
 from openlrm.datasets.config import DataConfig, SubsetConfig
+from openlrm.datasets.items import TrainItems
+from openlrm.datasets.loader import batches_per_epoch, make_loader
 from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_object
+from openlrm.datasets.views import ObjectViews, ValidationItems, object_views
 
-__all__ = ["DataConfig", "ObjaverseObject", "SubsetConfig", "blend", "list_uids", "read_object"]
+__all__ = [
+    "DataConfig",
+    "ObjaverseObject",
+    "ObjectViews",
+    "SubsetConfig",
+    "TrainItems",
+    "ValidationItems",
+    "batches_per_epoch",
+    "blend",
+    "list_uids",
+    "make_loader",
+    "object_views",
+    "read_object",
+]

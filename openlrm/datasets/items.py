@@ -13,7 +13,7 @@ from openlrm.datasets.cache import ByteCache
 from openlrm.datasets.config import DataConfig
 from openlrm.datasets.mixture import Mixture
 from openlrm.datasets.objaverse import ObjaverseObject
-from openlrm.datasets.regions import composite, planes_of, resize_region
+from openlrm.datasets.regions import composite, resize_region, whole_view
 from openlrm.errors import UserError
 from openlrm.utils.logging import get_logger
 
@@ -164,14 +164,13 @@ class TrainItems:
         if config.normalize_camera:
             poses = normalize_poses(poses, config.normed_dist_to_center)
         planes = [self._planes(number, source, int(view)) for view in views]
-        side = config.source_image_res
         regions = [
             resize_region(view, resolution, anchor, region) for view, anchor in zip(planes, anchors, strict=True)
         ]
         images = [composite(*part, grey) for part, grey in zip(regions, backgrounds, strict=True)]
         item = {
             "source_camera": build_source_camera(poses[0], source.intrinsics),
-            "source_image": composite(*resize_region(planes[0], side, (0, 0), side), 1.0),
+            "source_image": whole_view(planes[0], config.source_image_res, 1.0),
             "render_camera": build_render_camera(poses, source.intrinsics),
             "render_image": np.stack(images),
             "render_mask": np.clip(np.stack([alpha for _, alpha in regions]), 0, 1),
@@ -185,9 +184,6 @@ class TrainItems:
         key = (number, view)
         planes = self._cache.get(key)
         if planes is None:
-            planes = planes_of(source.read_picture(view))
-            if planes.shape[1] != planes.shape[2]:
-                what = f"view {source.names[view]} is {planes.shape[2]} x {planes.shape[1]}, not square"
-                raise UserError(what, source.folder, "render square views")
+            planes = source.read_planes(view)
             self._cache.put(key, planes)
         return planes

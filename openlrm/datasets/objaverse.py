@@ -81,6 +81,25 @@ class ObjaverseObject:
         with _open(file) as stream:
             return load_rgba8(stream, file)
 
+    def read_planes(self, index: int) -> np.ndarray:
+        """Read the picture of a view channels first: several times faster to work on.
+
+        Args:
+            index: 0 .. len(self) - 1.
+
+        Returns:
+            (4, S, S) uint8, straight alpha.
+
+        Raises:
+            UserError: what `read_picture` refuses, or a picture that is not square.
+        """
+        picture = self.read_picture(index)
+        height, width = picture.shape[:2]
+        if height != width:
+            file = self.folder / "rgba" / f"{self._name(index)}.png"
+            raise UserError(f"the view is {width} x {height}, not square", file, "render square views")
+        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
     def read_pose(self, index: int) -> np.ndarray:
         """Read the pose of a view alone.
 
