@@ -46,7 +46,7 @@ def build_table(planes: Tensor) -> Tensor:
     if on_ascend() or host_kernels():
         return planes
     n, _, channels, height, width = planes.shape
-    padded = ops.pad(planes.transpose(0, 1, 3, 4, 2).reshape(n * 3, height, width, channels), (0, 0, 1, 2, 1, 2))
+    padded = _surround(planes.transpose(0, 1, 3, 4, 2).reshape(n * 3, height, width, channels))
     upper, lower = padded[:, : height + 2], padded[:, 1 : height + 3]
     corners = (
         upper[:, :, : width + 2],
@@ -55,6 +55,17 @@ def build_table(planes: Tensor) -> Tensor:
         lower[:, :, 1 : width + 3],
     )
     return ops.concat(corners, axis=-1).reshape(n, 3 * (height + 2) * (width + 2), 4 * channels)
+
+
+def _surround(x: Tensor) -> Tensor:
+    """Zeros around (B, H, W, C), one texel before and two behind: (B, H + 3, W + 3, C).
+
+    ops.pad would do, but in graph mode on a CPU its gradient is right the first time only (MindSpore 2.10).
+    """
+    batch, height, width, channels = x.shape
+    x = ops.concat([ops.zeros((batch, 1, width, channels)), x, ops.zeros((batch, 2, width, channels))], axis=1)
+    ahead, behind = ops.zeros((batch, height + 3, 1, channels)), ops.zeros((batch, height + 3, 2, channels))
+    return ops.concat([ahead, x, behind], axis=2)
 
 
 def sample_table(table: Tensor, points: Tensor, channels: int) -> Tensor:

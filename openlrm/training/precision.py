@@ -26,8 +26,8 @@ def check_precision(config: PrecisionConfig, device: str) -> None:
         )
     if device == "CPU":
         raise UserError(
-            f"amp_level={config.amp_level} on a CPU: MindSpore's CPU kernels have no half-precision Adam, "
-            "LayerNorm gradient or gather gradient",
+            f"amp_level={config.amp_level} on a CPU: MindSpore has no bf16 kernels there, "
+            "and its fp16 products are slower than float32",
             hint="use train.precision.amp_level=O0",
         )
 

@@ -88,10 +88,7 @@ class ModelLRM(nn.Cell):
         Returns:
             dict of planes (N, 3, C, H', W') and, with cameras, images_rgb, images_depth, images_weight.
         """
-        features = self.encoder(image)
-        camera = self.camera_embedder(source_camera)
-        tokens = ops.tile(self.pos_embed, (image.shape[0], 1, 1))
-        planes = self.upsampler(self.transformer(tokens, features, camera))
+        planes = self.planes_from_features(self.encoder(image), source_camera)
         out = {"planes": planes}
         if render_cameras is not None:
             views = self.synthesizer(
@@ -108,6 +105,12 @@ class ModelLRM(nn.Cell):
             out["images_depth"] = views["images_depth"]
             out["images_weight"] = views["images_weight"]
         return out
+
+    def planes_from_features(self, features: Tensor, source_camera: Tensor) -> Tensor:
+        """Encoder features (N, K, D) and source camera (N, 16) -> planes (N, 3, C, H', W')."""
+        camera = self.camera_embedder(source_camera)
+        tokens = ops.tile(self.pos_embed, (features.shape[0], 1, 1))
+        return self.upsampler(self.transformer(tokens, features, camera))
 
     def forward_planes(self, image: Tensor, camera: Tensor) -> Tensor:
         """Image (N, 3, H, W) in [0, 1] and source camera (N, 16) -> planes (N, 3, C, 64, 64)."""

@@ -1,0 +1,123 @@
+"""The gradient of a batch: against the golden one, and deferred against direct."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+import openlrm.training.step as step_module
+from openlrm.errors import UserError
+from openlrm.models import ModelLRM
+from openlrm.training.config import LossConfig
+from openlrm.training.deferred import DeferredGradient
+from openlrm.training.noise import ray_noise
+from openlrm.training.step import LRMGradient
+
+REGION = 12
+PLAIN = {"perceptual_weight": 0.0}
+
+
+class FakeLpips(nn.Cell):
+    """Difference of neighbouring columns: a loss in which pixels are not independent, as in LPIPS."""
+
+    def construct(self, images: Tensor, targets: Tensor) -> Tensor:
+        difference = images - targets
+        return ((difference[..., 1:] - difference[..., :-1]) ** 2).mean((1, 2, 3))
+
+
+def named(model, result):
+    return {p.name: g.asnumpy() for p, g in zip(step_module.named_trainable(model), result.gradients, strict=True)}
+
+
+def relative(a, b):
+    return np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12)
+
+
+def test_loss_and_gradient_are_golden(mode, mini, golden, batch, monkeypatch):
+    draws = (golden["stratified_noise"], golden["importance_u"])
+    monkeypatch.setattr(step_module, "ray_noise", lambda *_: draws)
+    gradient = LRMGradient(mini, LossConfig(**PLAIN), REGION, seed=0)
+    gradient(batch, 0)
+    result = gradient(batch, 0)  # kernels with a state of their own differ the second time
+    assert result.parts["loss"] == pytest.approx(float(golden["loss"]), rel=1e-5)
+    assert result.parts["pixel"] == pytest.approx(float(golden["loss_pixel"]), rel=1e-5)
+    assert result.parts["tv"] == pytest.approx(float(golden["loss_tv"]), rel=1e-5)
+    gradients = named(mini, result)
+    assert len(gradients) == sum(key.startswith("grad/") for key in golden)
+    for name, gradient in gradients.items():
+        assert relative(gradient, golden[f"grad/{name}"]) < 2e-3, name
+
+
+def test_weights_multiply_their_parts(pynative, mini, batch):
+    config = LossConfig(pixel_weight=2.0, perceptual_weight=3.0, mask_weight=5.0, tv_weight=7.0)
+    parts = LRMGradient(mini, config, REGION, 0, FakeLpips())(batch, 0).parts
+    total = 2 * parts["pixel"] + 3 * parts["perceptual"] + 5 * parts["mask"] + 7 * parts["tv"]
+    assert parts["loss"] == pytest.approx(total, rel=1e-5)
+    assert min(parts.values()) > 0
+
+
+def test_perceptual_loss_waits_for_its_step(pynative, mini, batch):
+    config = LossConfig(perceptual_start=2, perceptual_warmup=1)
+    gradient = LRMGradient(mini, config, REGION, 0, FakeLpips())
+    assert gradient(batch, 1).parts["perceptual"] == 0
+    warming = gradient(batch, 2).parts
+    assert warming["loss"] == pytest.approx(
+        warming["pixel"] + 0.5 * warming["perceptual"] + 5e-4 * warming["tv"], rel=1e-5
+    )
+
+
+def test_loss_scale_scales_the_gradient_alone(pynative, mini, batch):
+    gradient = LRMGradient(mini, LossConfig(**PLAIN), REGION, 0)
+    plain, scaled = gradient(batch, 0), gradient(batch, 0, scale=1024.0)
+    assert plain.parts == scaled.parts
+    for a, b in zip(plain.gradients, scaled.gradients, strict=True):
+        assert relative(b.asnumpy() / 1024, a.asnumpy()) < 1e-5
+
+
+@pytest.mark.parametrize("side", [4])
+def test_deferred_gradient_is_the_direct_one(mode, mini, batch, side):
+    config = LossConfig(perceptual_weight=0.5, mask_weight=0.3)
+    direct = LRMGradient(mini, config, REGION, 1, FakeLpips())(batch, 5, scale=4.0)
+    deferred = DeferredGradient(mini, config, REGION, 1, side, FakeLpips())(batch, 5, scale=4.0)
+    for name, value in direct.parts.items():
+        assert deferred.parts[name] == pytest.approx(value, rel=1e-5), name
+    np.testing.assert_allclose(deferred.images.asnumpy(), direct.images.asnumpy(), atol=1e-6)
+    wanted = named(mini, direct)
+    for name, gradient in named(mini, deferred).items():
+        assert relative(gradient, wanted[name]) < 1e-4, name
+
+
+def test_squares_have_to_fill_the_region(mini):
+    with pytest.raises(UserError, match=r"deferred_region=5.*12 pixels.*such as 4"):
+        DeferredGradient(mini, LossConfig(**PLAIN), REGION, 0, 5)
+
+
+def test_frozen_encoder_gets_no_gradient_and_the_rest_the_same(pynative, mini, mini_config, batch):
+    frozen = ModelLRM(**mini_config | {"encoder_freeze": True})
+    ms.load_param_into_net(frozen, dict(mini.parameters_and_names()))
+    free = named(mini, LRMGradient(mini, LossConfig(**PLAIN), REGION, 0)(batch, 0))
+    kept = named(frozen, LRMGradient(frozen, LossConfig(**PLAIN), REGION, 0)(batch, 0))
+    assert set(kept) == {name for name in free if not name.startswith("encoder.")}
+    for name, gradient in kept.items():
+        assert relative(gradient, free[name]) < 1e-4, name
+
+
+def test_draws_depend_on_counters_alone():
+    first = ray_noise(1, 2, 0, 5, 3)
+    np.testing.assert_array_equal(first, ray_noise(1, 2, 0, 5, 3))
+    for other in [(2, 2, 0), (1, 3, 0), (1, 2, 1)]:
+        assert not np.array_equal(first[0], ray_noise(*other, 5, 3)[0])
+    assert not np.array_equal(first[0], first[1])
+    many = ray_noise(0, 0, 0, 1000, 100)[0]
+    assert 0 <= many.min() < 1e-3
+    assert 0.999 < many.max() < 1
+    assert abs(many.mean() - 0.5) < 0.01
+
+
+def test_first_non_finite_tensor_is_named(pynative, mini, batch):
+    gradient = LRMGradient(mini, LossConfig(**PLAIN), REGION, 0)
+    assert gradient.first_non_finite(batch, 0) == "nothing when computed again"
+    spoiled = batch | {"render_image": np.full_like(batch["render_image"], np.inf)}
+    assert gradient.first_non_finite(spoiled, 0) == "render_image"
+    mini.upsampler.bias.set_data(mini.upsampler.bias * float("nan"))
+    assert gradient.first_non_finite(batch, 0) == "parameter upsampler.bias"
