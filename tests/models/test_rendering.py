@@ -323,6 +323,16 @@ def test_inference_repeats_itself_and_training_does_not(mode, field):
     assert np.abs(noisy - first).mean() < 0.05, "other samples of the same field"
 
 
+def test_both_passes_draw(pynative, field):
+    """With the samples of one fixed, the other's still change."""
+    planes, synthesizer = field
+    synthesizer.set_train(True)
+    rays = len(POSES) * 8 * 8
+    for fixed in ((midpoint_noise(rays, 16), None), (None, midpoint_u(rays, 16))):
+        draws = [synthesizer(Tensor(planes), *camera_of(POSES, 8), 8, *fixed)["images_rgb"] for _ in range(2)]
+        assert np.abs(draws[0].asnumpy() - draws[1].asnumpy()).max() > 1e-4
+
+
 def test_draws_can_be_given(pynative, field):
     """With the same draws training renders what inference does."""
     planes, synthesizer = field
