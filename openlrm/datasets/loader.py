@@ -43,14 +43,17 @@ def make_loader(
 
     Returns:
         An iterator of epoch, index of the batch in it, and the arrays of `TrainItems.item` with a leading batch
-        axis. Iterating raises UserError when too many objects are broken. Closing it ends the workers.
+        axis. Iterating raises UserError when too many objects are broken, and RuntimeError when a worker was killed.
+        Closing it ends the workers, within some five seconds.
 
     Raises:
         ValueError: sizes that make no sense.
     """
+    if batch_size < 1 or num_workers < 0:
+        raise ValueError(f"no batches of {batch_size} items by {num_workers} workers")
     per_epoch = batches_per_epoch(items, batch_size)
-    if batch_size < 1 or num_workers < 0 or start_epoch < 0 or not 0 <= start_batch <= per_epoch:
-        raise ValueError(f"no batch {start_batch} of {per_epoch} in epoch {start_epoch}, or no batches of {batch_size}")
+    if start_epoch < 0 or not 0 <= start_batch <= per_epoch:
+        raise ValueError(f"no batch {start_batch} of {per_epoch} in epoch {start_epoch}")
     return _iterate(items, batch_size, num_workers, start_epoch * per_epoch + start_batch, epochs * per_epoch)
 
 
@@ -60,6 +63,7 @@ def _iterate(
     for start in range(first, end, _STRETCH):
         source = _Batches(items, batch_size, start, min(start + _STRETCH, end))
         iterator = _pipeline(source, num_workers)
+        step = start - 1
         try:
             for step, row in enumerate(iterator, start):
                 batch = dict(zip(source.columns, row, strict=True))
@@ -69,6 +73,9 @@ def _iterate(
                 if not status["complete"]:
                     raise items.too_many(broken)
                 yield *divmod(step, source.per_epoch), batch
+            # A worker that was killed ends the pipeline without a word; training must not take that for its end.
+            if step + 1 < source.end:
+                raise RuntimeError(f"the data workers ended after {step + 1 - first} of {end - first} batches")
         finally:
             iterator.stop()
 

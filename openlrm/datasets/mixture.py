@@ -35,6 +35,7 @@ class Mixture:
         self._spans: list[tuple[int, int, int]] = []
         self._starts: list[int] = []
         wanted = None if uids is None else set(uids)
+        known: set[str] = set()
         for subset in subsets:
             roots = [open_place(root) for root in subset.root_dirs]
             for root in roots:
@@ -48,11 +49,12 @@ class Mixture:
                 self._roots.append(roots)
                 self._starts.append(start)
                 self._spans.append((start, count, max(1, round(count * subset.sample_rate))))
-        unknown = sorted((wanted or set()) - set(self.uids))
-        if unknown or not self.uids:
-            near = nearest(unknown[0], self.uids) if unknown and self.uids else None
-            hint = f"did you mean {near}?" if near else None
-            raise UserError(f"no object {unknown[0]!r}" if unknown else "no objects left", "lists of objects", hint)
+            known.update(listed if wanted else ())
+        if unknown := sorted((wanted or set()) - known):
+            near = nearest(unknown[0], known)
+            raise UserError(f"no object {unknown[0]!r}", "data", f"did you mean {near}?" if near else None)
+        if not self.uids:
+            raise UserError("no objects left", "data")
 
     def __len__(self) -> int:
         """Return the number of items in an epoch."""

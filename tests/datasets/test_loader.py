@@ -1,0 +1,141 @@
+"""Batches: the same whoever makes them and wherever one starts."""
+
+import itertools
+import logging
+import os
+import shutil
+
+import numpy as np
+import psutil
+import pytest
+
+from openlrm.datasets import DataConfig, SubsetConfig, TrainItems, batches_per_epoch, make_loader
+from openlrm.errors import UserError
+
+
+@pytest.fixture
+def items(tmp_path, write_set):
+    root = write_set(tmp_path / "set", "abcdefg")
+
+    def make(seed=0, uids=None, **options):
+        sizes = dict(source_image_res=18, render_image_low=10, render_image_high=16, render_region_size=8)
+        subsets = [SubsetConfig([str(root)])]
+        return TrainItems(DataConfig(subsets, sample_side_views=1, **sizes, **options), seed, uids)
+
+    make.root = root
+    return make
+
+
+def run(items, batch_size=2, workers=1, epoch=0, batch=0, epochs=3):
+    return list(make_loader(items, batch_size, workers, epoch, batch, epochs))
+
+
+def assert_same(first, second):
+    assert [row[:2] for row in first] == [row[:2] for row in second]
+    for (_, _, one), (_, _, other) in zip(first, second, strict=True):
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.fixture
+def straight(items):
+    return run(items())
+
+
+def test_batches_are_stacked_items(items, straight):
+    assert [row[:2] for row in straight] == [(epoch, batch) for epoch in range(3) for batch in range(3)]
+    single = items()
+    for epoch, batch, arrays in straight:
+        for i in range(2):
+            item = single.item(epoch, 2 * batch + i)
+            assert {name: array[i].tobytes() for name, array in arrays.items()} == {
+                name: array.tobytes() for name, array in item.items()
+            }
+        assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core, one worker")
+def test_workers_do_not_matter(items, straight):
+    assert_same(run(items(), workers=2), straight)
+
+
+@pytest.mark.parametrize(("epoch", "batch", "skipped"), [(0, 1, 1), (1, 2, 5), (2, 0, 6), (1, 3, 6), (2, 3, 9)])
+def test_going_on_gives_what_would_have_come_next(items, straight, epoch, batch, skipped):
+    assert_same(run(items(), epoch=epoch, batch=batch), straight[skipped:])
+
+
+def test_more_workers_than_cores_and_going_on(items, straight):
+    assert_same(run(items(), workers=64, epoch=1, batch=1), straight[4:])
+
+
+def test_a_long_run_is_set_up_in_stretches(items, straight, monkeypatch):
+    monkeypatch.setattr("openlrm.datasets.loader._STRETCH", 4)
+    assert_same(run(items()), straight)
+
+
+def test_fewer_objects_than_a_batch(items):
+    three = items(uids=["a", "b", "c"])
+    assert batches_per_epoch(three, 4) == batches_per_epoch(three, 3) == 1
+    assert batches_per_epoch(items(), 2) == 3
+    batches = run(three, batch_size=4)
+    assert [row[:2] for row in batches] == [(0, 0), (1, 0), (2, 0)]
+    for _, _, arrays in batches:
+        assert len({image.tobytes() for image in arrays["render_image"]}) == 4
+    order = three._order(1)
+    again = items(uids=["a", "b", "c"]).item(1, 3)
+    np.testing.assert_array_equal(batches[1][2]["render_image"][3], again["render_image"])
+    assert order[3 % 3] == order[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_objects_reach_the_caller(items, workers, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("openlrm"), "propagate", True)
+    for uid in "bd":
+        shutil.rmtree(items.root / uid)
+    one = items()
+    assert_same(run(one, workers=workers), run(items(), workers=1))
+    assert sorted(one.broken) == [1, 3]
+    assert len([message for message in caplog.messages if "'b'" in message]) == 2  # once in each of the two runs
+    with pytest.raises(UserError, match="2 of 7 objects are broken"):
+        run(items(max_broken=1), workers=workers)
+    for uid in "acefg":
+        shutil.rmtree(items.root / uid)
+    with pytest.raises(UserError, match="7 of 7 objects are broken"):
+        run(items(), workers=workers)
+
+
+@pytest.mark.slow  # a worker that waits for room in its queue looks up every five seconds
+def test_leaving_early_ends_the_workers(items):
+    before = set(psutil.Process().children(recursive=True))
+    loader = make_loader(items(), 2, 2, 0, 0, 1000)
+    next(loader)
+    loader.close()
+    with pytest.raises(StopIteration):
+        next(loader)
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+
+
+def test_workers_that_end_early_are_no_end_of_training(items, monkeypatch):
+    from openlrm.datasets import loader
+
+    whole = loader._pipeline
+
+    class Short:
+        def __init__(self, source, workers):
+            self.inner = whole(source, workers)
+            self.stop = self.inner.stop
+
+        def __iter__(self):
+            return itertools.islice(self.inner, 4)
+
+    monkeypatch.setattr(loader, "_pipeline", Short)
+    with pytest.raises(RuntimeError, match="after 4 of 9 batches"):
+        run(items())
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 0, 0, 1), (2, -1, 0, 0, 1), (2, 1, -1, 0, 1), (2, 1, 0, 4, 1)])
+def test_sizes_without_sense(items, arguments):
+    with pytest.raises(ValueError, match="batch"):
+        make_loader(items(), *arguments)
