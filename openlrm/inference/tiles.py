@@ -43,15 +43,20 @@ class TileRenderer:
             yield from list(zip(*frames, strict=True))[: len(part)]
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Density (P,) and colour (P, 3) at points (P, 3), P at most POINTS."""
-        missing = POINTS - len(points)
-        padded = np.concatenate([points, np.zeros((missing, 3), np.float32)]) if missing else points
-        out = self._synthesizer.forward_points(self._planes, Tensor(padded[None]))
-        return out["sigma"].asnumpy()[0, : len(points), 0], out["rgb"].asnumpy()[0, : len(points)]
+        """Density (P,) and colour (P, 3) at points (P, 3)."""
+        parts = [self._ask(points[start : start + POINTS]) for start in range(0, max(len(points), 1), POINTS)]
+        density, rgb = map(np.concatenate, zip(*parts, strict=True))
+        return density, rgb
 
     def density(self, points: np.ndarray) -> np.ndarray:
         """Density (P,) alone."""
         return self.evaluate(points)[0]
+
+    def _ask(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        missing = POINTS - len(points)
+        padded = np.concatenate([points, np.zeros((missing, 3), np.float32)]) if missing else points
+        out = self._synthesizer.forward_points(self._planes, Tensor(padded[None]))
+        return out["sigma"].asnumpy()[0, : len(points), 0], out["rgb"].asnumpy()[0, : len(points)]
 
     def _render(self, cameras: np.ndarray, size: int, background: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = len(cameras)

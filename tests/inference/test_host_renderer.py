@@ -202,6 +202,18 @@ def test_scene_renders_the_same_on_host_and_device(monkeypatch, pynative, golden
     assert not np.allclose(host[0].rgb, host[1].rgb, atol=0.05)
 
 
+@pytest.mark.parametrize("count", [0, 1, 70])
+def test_device_evaluates_any_number_of_points(monkeypatch, pynative, golden_field, count):
+    """Calls have one shape: 32 points here, the last one filled up."""
+    monkeypatch.setattr(tiles, "POINTS", 32)
+    points = np.random.default_rng(2).uniform(-1, 1, (count, 3)).astype(np.float32)
+    renderer = tiles.TileRenderer(Tensor(golden_field[0][None]), synthesizer_of(*golden_field))
+    sigma, rgb = renderer.evaluate(points)
+    expected_sigma, expected_rgb = HostRenderer(*golden_field).evaluate(points)
+    np.testing.assert_allclose(sigma, expected_sigma, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rgb, expected_rgb, atol=2e-5)
+
+
 def test_scene_meshes_the_same_on_host_and_device(pynative, golden_field):
     planes, synthesizer = Tensor(golden_field[0][None]), synthesizer_of(*golden_field)
     host, device = (Scene(planes, synthesizer, on).mesh(24, 3.0) for on in ("host", "device"))

@@ -107,7 +107,7 @@ def _lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray], kernels):
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
-    """Float32 copy that begins at a cache line: no load of 16 numbers then straddles two (5 % of a frame)."""
+    """Float32 copy that begins at a cache line: no load of 16 numbers then straddles two (6 % of a frame)."""
     line = 64
     room = np.empty(4 * array.size + line, np.uint8)
     start = -room.ctypes.data % line
