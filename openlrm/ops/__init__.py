@@ -5,6 +5,7 @@ chosen here, with the measured reason beside it.
 """
 
 from openlrm.ops.attention import attention, project_context, project_output, split_context
+from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import on_ascend, prefers_host_rendering, setup_device
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
@@ -16,6 +17,7 @@ __all__ = [
     "Linear",
     "attention",
     "build_table",
+    "conv3x3",
     "gelu",
     "on_ascend",
     "prefers_host_rendering",
@@ -28,4 +30,5 @@ __all__ = [
     "sort_by_depth",
     "split_context",
     "take_along_rays",
+    "unit_channels",
 ]
