@@ -6,6 +6,7 @@ RUNNERS = {
         "openlrm.runners.fit.triplane:FitTriplane",
         "posed views of one object -> a fitted triplane",
     ),
+    "train.lrm": ("openlrm.runners.train.lrm:TrainLRM", "rendered objects -> a trained LRM"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

@@ -9,6 +9,7 @@ from openlrm.config import option
 from openlrm.utils.logging import LEVELS
 
 PIXEL_KINDS = ("mse", "l1")
+MASK_KINDS = ("mse", "bce")
 AMP_LEVELS = ("O0", "O1", "O2")
 DTYPES = ("fp32", "bf16", "fp16")
 
@@ -25,6 +26,7 @@ class LossConfig:
     lpips_backbone: Optional[str] = option(None, "VGG16 .safetensors file; from the hub without it")  # noqa: UP045
     tv_weight: float = option(5e-4, "of the planes' total variation", minimum=0)
     mask_weight: float = option(0.0, "of opacity against alpha", minimum=0)
+    mask_kind: str = option("mse", "kind of opacity difference", choices=MASK_KINDS)
 
 
 @dataclass
@@ -87,8 +89,10 @@ class ValidationConfig:
     """Fixed views rendered on white now and then."""
 
     val_interval: int = option(1000, "steps between validations; 0 for none", minimum=0)
-    val_root: Optional[str] = option(None, "folder of held-out objects; the first training root without it")  # noqa: UP045
-    val_uids: list[str] = option([], "held-out objects; without any, training objects are measured and called so")
+    val_root: Optional[str] = option(None, "folder of held-out objects; the training folders without it")  # noqa: UP045
+    val_uids: list[str] = option(
+        [], "held-out objects, taken out of the training data; without these and val_root training objects are measured"
+    )
     val_objects: int = option(3, "objects measured at most", minimum=1)
     val_views: int = option(4, "views of each, evenly spread", minimum=1)
     val_size: int = option(64, "side in pixels they are rendered at", minimum=8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
@@ -35,6 +36,18 @@ class MovingAverage(nn.Cell):
             weight = self.weights[i]
             ops.assign(self.averages[i], weight + (self.averages[i] - weight) * decay)
         return decay
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages in place of the weights, for the length of the block."""
+        weights = [p.asnumpy().copy() for p in self.weights]
+        for p, average in zip(self.weights, self.averages, strict=True):
+            p.set_data(Tensor(average.asnumpy().copy()))
+        try:
+            yield
+        finally:
+            for p, weight in zip(self.weights, weights, strict=True):
+                p.set_data(Tensor(weight))
 
     def state(self) -> dict[str, np.ndarray]:
         """Averages by name, `ema.` in front, copied."""

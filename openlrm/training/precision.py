@@ -9,8 +9,12 @@ _GROWTH, _BACKOFF = 2.0, 0.5
 _LEAST, _GREATEST = 1.0, 2.0**24
 
 
-def check_precision(config: PrecisionConfig, device: str) -> None:
+def check_precision(config: PrecisionConfig, half_precision: bool) -> None:
     """Refuse what the device cannot run.
+
+    Args:
+        config: number formats.
+        half_precision: whether the device gains from half formats; a CPU does not.
 
     Raises:
         UserError: with the reason and what to use instead.
@@ -24,7 +28,7 @@ def check_precision(config: PrecisionConfig, device: str) -> None:
         raise UserError(
             f"amp_level={config.amp_level} needs a half format", hint="add train.precision.dtype=bf16 or fp16"
         )
-    if device == "CPU":
+    if not half_precision:
         raise UserError(
             f"amp_level={config.amp_level} on a CPU: MindSpore has no bf16 kernels there, "
             "and its fp16 products are slower than float32",

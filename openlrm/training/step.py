@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from openlrm.losses import pixel_loss, total_variation
+from openlrm.losses import mask_loss, pixel_loss, total_variation
 from openlrm.models.lrm import ModelLRM
 from openlrm.training.config import LossConfig
 from openlrm.training.noise import ray_noise
@@ -72,7 +72,7 @@ class ImageLoss(nn.Cell):
             lpips = self.lpips(rgb.reshape(views), target_rgb.reshape(views)).mean()
             loss = loss + perceptual * lpips
         if config.mask_weight > 0:
-            mask = pixel_loss(opacity, target_mask)
+            mask = mask_loss(opacity, target_mask, config.mask_kind)
             loss = loss + config.mask_weight * mask
         return loss, ops.stack([pixel, lpips, mask, opacity.mean()])
 
@@ -159,6 +159,14 @@ class LRMGradient:
         parts = dict(zip(PARTS, report.asnumpy().tolist(), strict=True))
         return GradientResult(parts, gradients, images)
 
+    def render(self, batch: Batch, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Planes (N, 3, C, H, W), colours (N, M, 3, R, R) and opacity (N, M, 1, R, R) of a batch; no gradient."""
+        inputs = self._inputs(batch, step, 0)
+        features = inputs[0] if self.model.config.encoder_freeze else self.model.encoder(inputs[0])
+        planes = self.model.planes_from_features(features, inputs[1])
+        views = self.model.synthesizer(planes, *inputs[2:6], self.region, *inputs[6:8])
+        return planes.asnumpy(), views["images_rgb"].asnumpy(), views["images_weight"].asnumpy()
+
     def first_non_finite(self, batch: Batch, step: int, part: int = 0) -> str:
         """Name the first tensor of a step, in the order of computation, that holds NaN or infinity."""
         for name, value in self._stages(batch, step, part):
@@ -169,14 +177,8 @@ class LRMGradient:
     def _stages(self, batch: Batch, step: int, part: int) -> Iterator[tuple[str, np.ndarray]]:
         yield from batch.items()
         yield from ((f"parameter {p.name}", p.asnumpy()) for p in self.model.get_parameters())
-        inputs = self._inputs(batch, step, part)
-        features = inputs[0] if self.model.config.encoder_freeze else self.model.encoder(inputs[0])
-        yield "encoder features", features.asnumpy()
-        planes = self.model.planes_from_features(features, inputs[1])
-        yield "planes", planes.asnumpy()
-        views = self.model.synthesizer(planes, *inputs[2:6], self.region, *inputs[6:8])
-        yield "rendered colours", views["images_rgb"].asnumpy()
-        yield "rendered opacity", views["images_weight"].asnumpy()
+        names = ("planes", "rendered colours", "rendered opacity")
+        yield from zip(names, self.render(batch, step), strict=True)
         result = self(batch, step, part)
         yield from ((f"loss part {name}", np.array(value)) for name, value in result.parts.items())
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):

@@ -1,0 +1,217 @@
+"""`train.lrm`: rendered objects -> a trained LRM."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openlrm.errors import UserError
+from openlrm.runners.base import Runner
+from openlrm.runners.train.config import TrainLRMConfig
+from openlrm.utils.logging import get_logger, setup_logging
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from openlrm.datasets import TrainItems
+    from openlrm.models.lrm import ModelLRM
+    from openlrm.training.step import LRMGradient
+    from openlrm.training.validation import Validator
+
+logger = get_logger(__name__)
+
+# A resumed run may not differ from the first in these: its state would not fit, or the draws would be others.
+_FIXED = ("model.", "data.", "seed", "train.batch_size", "train.gradient_accumulation_steps", "train.overfit")
+_FIXED_EXCEPT = ("data.cache_mib", "data.max_broken")
+
+
+class TrainLRM(Runner):
+    """Set up data, model and loop; train."""
+
+    Config = TrainLRMConfig
+    summary = (
+        "Train an LRM on rendered objects. Writes OUTPUT_PATH/NAME/TIME with cfg.yaml, manifest.json, log_0.txt, "
+        "metrics.jsonl, ckpt/openlrm-e<epoch>.ckpt (for infer.lrm and eval.py) and ckpt/train_resume.ckpt. "
+        "Ctrl-C and SIGTERM save and stop."
+    )
+    examples = (
+        "python -m openlrm.launch train.lrm --config configs/train-sample-tiny.yaml --overfit 3",
+        "python -m openlrm.launch train.lrm --config configs/train-sample-small.yaml --mode 1 --epochs 100000",
+        "python -m openlrm.launch train.lrm --config outputs/small/TIME/cfg.yaml --resume outputs/small/TIME",
+    )
+
+    def run(self) -> int:
+        """Train to the end or to a signal; its exit code."""
+        cfg = self.config
+        setup_logging("debug" if cfg.report.debug else cfg.report.logger)
+        folder = self._resumed_folder()
+        from openlrm.datasets import batches_per_epoch, make_loader
+        from openlrm.ops import setup_device
+        from openlrm.training.precision import apply_precision, check_precision
+        from openlrm.training.run_folder import LOG, build_manifest, new_run_folder, write_run_files
+        from openlrm.training.trainer import Trainer
+        from openlrm.training.update import Update
+
+        device = setup_device(cfg.device_target, cfg.mode)
+        check_precision(cfg.train.precision, half_precision=device == "Ascend")
+        items = self._items()
+        per_epoch = batches_per_epoch(items, cfg.train.batch_size)
+        accumulated = cfg.train.gradient_accumulation_steps
+        total = cfg.train.train_steps or max(1, cfg.train.epochs * per_epoch // accumulated)
+        validator = self._validator(items)
+        model = self._model(resumed=folder is not None)
+        gradient = self._gradient(apply_precision(model, cfg.train.precision))
+        update = Update(gradient, cfg.train, total)
+
+        resumed = folder is not None
+        if not resumed:
+            folder = new_run_folder(cfg.saver.output_path, cfg.saver.name)
+            roots = [root for subset in cfg.data.subsets for root in subset.root_dirs]
+            manifest = build_manifest(cfg, items.uids, roots, device)
+            write_run_files(folder, cfg, model.config_dict, items.uids, manifest)
+        setup_logging("debug" if cfg.report.debug else cfg.report.logger, folder / LOG)
+        logger.info("run folder %s", folder)
+        self._introduce(device, model, gradient, len(items), per_epoch, total)
+
+        def loader(epoch: int, batch: int):
+            end = -(-total * accumulated // per_epoch) + 1
+            return make_loader(items, cfg.train.batch_size, cfg.num_parallel_workers, epoch, batch, end)
+
+        trainer = Trainer(model, update, loader, per_epoch, total, folder, cfg, len(items.uids) > 1, validator)
+        if resumed:
+            trainer.resume()
+        return trainer.run()
+
+    def _resumed_folder(self) -> Path | None:
+        """Folder of the run to go on with; None for a new run."""
+        from openlrm.training.run_folder import changed_options, find_run
+
+        saver = self.config.saver
+        if saver.resume is None:
+            return None
+        folder = find_run(saver.output_path, saver.name, saver.resume)
+        changed = changed_options(folder, self.config)
+        wrong = {key: pair for key, pair in changed.items() if key.startswith(_FIXED) and key not in _FIXED_EXCEPT}
+        if wrong:
+            listed = ", ".join(f"{key} {then} -> {now}" for key, (then, now) in wrong.items())
+            raise UserError(f"options differ from the run's: {listed}", folder, f"give --config {folder}/cfg.yaml")
+        told = {key: pair for key, pair in changed.items() if not key.startswith("saver.")}
+        for key, (then, now) in told.items():
+            logger.info("resumed with %s=%s (was %s)", key, now, then)
+        return folder
+
+    def _items(self) -> TrainItems:
+        from openlrm.datasets import TrainItems
+
+        cfg = self.config
+        items = TrainItems(cfg.data, cfg.seed)
+        held_out = set(cfg.val.val_uids)
+        wanted = [uid for uid in items.uids if uid not in held_out or cfg.val.val_root]
+        if cfg.train.overfit:
+            wanted = wanted[: cfg.train.overfit]
+        if not wanted:
+            raise UserError("no training objects are left beside val.val_uids", "config")
+        return items if len(wanted) == len(items.uids) else TrainItems(cfg.data, cfg.seed, wanted)
+
+    def _validator(self, items: TrainItems) -> Validator | None:
+        from openlrm.datasets import SubsetConfig, ValidationItems
+        from openlrm.training.validation import Validator
+
+        cfg, val = self.config, self.config.val
+        if not val.val_interval and not val.stop_drop:
+            return None
+        data = cfg.data
+        if val.val_root:
+            data = dataclasses.replace(data, subsets=[SubsetConfig(root_dirs=[val.val_root])])
+        held_out = bool(val.val_root or val.val_uids)
+        uids = val.val_uids or (None if val.val_root else items.uids[: val.val_objects])
+        return Validator(ValidationItems(data, uids, val.val_size, val.val_views), val.val_objects, held_out)
+
+    def _model(self, resumed: bool) -> ModelLRM:
+        import mindspore as ms
+
+        from openlrm.checkpoint import load_encoder
+        from openlrm.models.lrm import ModelLRM
+
+        cfg = self.config
+        saver = cfg.saver
+        if cfg.model.encoder_freeze and not (saver.load_model or saver.load_encoder or resumed):
+            what = "a frozen encoder would keep its random weights"
+            hint = "give saver.load_encoder=FILE (published DINOv2), saver.load_model, or model.encoder_freeze=false"
+            raise UserError(what, "config", hint)
+        ms.set_seed(cfg.seed)
+        model = ModelLRM(**cfg.model.values())
+        if cfg.train.use_recompute:
+            for layer in model.transformer.layers:
+                layer.recompute()
+        if saver.load_model and not resumed:
+            self._load(model, saver.load_model)
+        if saver.load_encoder and not resumed:
+            load_encoder(model, saver.load_encoder)
+        return model
+
+    def _load(self, model: ModelLRM, name: str) -> None:
+        """Put a model's weights into ours; sizes that differ are told one by one."""
+        from openlrm.checkpoint import apply_tensors, locate_model, read_tensors
+        from openlrm.models.lrm.weights import from_checkpoint
+
+        located = locate_model(name)
+        ours = model.config_dict
+        differ = [
+            f"{key} {located.config.get(key)} (there) / {ours.get(key)} (here)"
+            for key in sorted(set(ours) | set(located.config))
+            if key not in ("encoder_freeze", "rendering_samples_per_ray") and ours.get(key) != located.config.get(key)
+        ]
+        if differ:
+            raise UserError(f"load_model is of other sizes: {', '.join(differ)}", located.config_file)
+        expected = {key for key, _ in model.parameters_and_names()}
+        apply_tensors(model, from_checkpoint(read_tensors(located.weights), expected), str(located.weights))
+        logger.info("starting from %s", located.weights)
+
+    def _gradient(self, model: ModelLRM) -> LRMGradient:
+        from openlrm.training.deferred import DeferredGradient
+        from openlrm.training.step import LRMGradient
+
+        cfg, train = self.config, self.config.train
+        region = cfg.data.render_region_size
+        lpips = self._lpips(region)
+        if train.deferred_region:
+            return DeferredGradient(model, train.loss, region, cfg.seed, train.deferred_region, lpips)
+        return LRMGradient(model, train.loss, region, cfg.seed, lpips)
+
+    def _lpips(self, region: int) -> nn.Cell | None:
+        loss = self.config.train.loss
+        if loss.perceptual_weight == 0:
+            return None
+        from openlrm.losses import LPIPS
+        from openlrm.losses.lpips import MIN_SIDE
+
+        if region < MIN_SIDE:
+            what = f"LPIPS needs regions of {MIN_SIDE} pixels, data.render_region_size={region}"
+            raise UserError(what, "config", "or give train.loss.perceptual_weight=0")
+        return LPIPS(loss.lpips_backbone) if loss.lpips_backbone else LPIPS()
+
+    def _introduce(
+        self, device: str, model: ModelLRM, gradient: LRMGradient, objects: int, per_epoch: int, total: int
+    ) -> None:
+        """Tell the resolved config, the sizes and what it will need."""
+        from omegaconf import OmegaConf
+
+        from openlrm.training.estimate import estimate_memory
+
+        cfg, train = self.config, self.config.train
+        text = OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(cfg)))
+        logger.info("config:\n%s", text)
+        everything = sum(p.size for p in model.get_parameters())
+        trained = sum(p.size for p in gradient.parameters)
+        side = train.deferred_region or cfg.data.render_region_size
+        rays = (cfg.data.sample_side_views + 1) * side**2
+        copies = 3 + train.use_ema + (train.gradient_accumulation_steps > 1)
+        memory = estimate_memory(
+            model.config, everything, gradient.parameters, train.batch_size, rays, copies, train.use_recompute
+        )
+        logger.info("device %s, mode %d (%s)", device, cfg.mode, "PyNative" if cfg.mode else "graph")
+        logger.info("%.1f M parameters, %.1f M of them trained", everything / 1e6, trained / 1e6)
+        logger.info("%d objects, %d batches an epoch, %d steps in all", objects, per_epoch, total)
+        logger.info("memory of a step: %s; hours are told after the first steps", memory)

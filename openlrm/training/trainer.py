@@ -1,0 +1,286 @@
+"""The training loop. It knows no model family: it gets an update, batches and what to report to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from mindspore import nn
+from tqdm import tqdm
+
+from openlrm.checkpoint.strict import parameter_arrays
+from openlrm.errors import UserError
+from openlrm.training.board import Board, grid
+from openlrm.training.checkpoints import Checkpoints, Position
+from openlrm.training.config import RunConfig
+from openlrm.training.estimate import duration, peak_memory
+from openlrm.training.timing import Timer
+from openlrm.training.update import StepReport, Update
+from openlrm.training.watch import advice, look_at, verdict
+from openlrm.utils.images import save_image
+from openlrm.utils.logging import get_logger
+
+logger = get_logger(__name__)
+
+METRICS = "metrics.jsonl"
+# Steps after which the speed is told: the first ones compile and fill caches.
+_SPEED_AFTER = 5
+
+Loader = Callable[[int, int], Iterator[tuple[int, int, dict[str, np.ndarray]]]]
+"""(epoch, batch) to begin with -> epoch, batch, arrays; see `openlrm.datasets.make_loader`."""
+
+
+class Trainer:
+    """Steps, reports, checkpoints.
+
+    Args:
+        model: what is saved.
+        update: does a step.
+        loader: gives batches from a position on, without end as far as the run goes.
+        per_epoch: batches of an epoch.
+        total: steps of the run.
+        folder: of the run.
+        config: all options.
+        several: whether there is more than one object: the collapse watch then exchanges their pictures.
+        validator: (model) -> `openlrm.training.validation.Validation`, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Cell,
+        update: Update,
+        loader: Loader,
+        per_epoch: int,
+        total: int,
+        folder: Path,
+        config: RunConfig,
+        several: bool,
+        validator: Callable | None = None,
+    ):
+        self.model, self.update, self.loader, self.validator = model, update, loader, validator
+        self.several = several
+        self.per_epoch, self.total, self.folder, self.config = per_epoch, total, folder, config
+        self.checkpoints = Checkpoints(folder, config.saver.ckpt_max_keep)
+        self.position = Position()
+        self.signal: int | None = None
+        self.bad_steps = self.bad_in_a_row = 0
+        self.earlier_pixel: float | None = None
+        self.timer = Timer()
+
+    def resume(self) -> None:
+        """Go on from the folder's newest state.
+
+        Raises:
+            UserError: there is none, or it is another model's.
+        """
+        tensors, self.position = self.checkpoints.load_resume()
+        parameters = dict(self.model.parameters_and_names())
+        try:
+            for name, parameter in parameters.items():
+                parameter.set_data(_tensor(tensors[name], parameter.shape))
+            self.update.load_state(tensors)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"the state belongs to another model or other options ({error})", self.folder) from error
+        logger.info("going on at step %d (epoch %d, batch %d)", *dataclasses.astuple(self.position))
+
+    def run(self) -> int:
+        """Train to the end, or to a signal.
+
+        Returns:
+            0; 128 + its number after SIGINT or SIGTERM, the state saved.
+
+        Raises:
+            UserError: too many bad steps in a row, or validation fell too far below the starting model.
+        """
+        self.board = Board(self.folder)
+        with self._signals():
+            try:
+                if self.position.step == 0 and self.config.val.stop_drop > 0:
+                    self._validate()
+                self._loop()
+            finally:
+                self.board.close()
+        if self.signal is not None:
+            how = f"--config {self.folder}/cfg.yaml --resume {self.folder}"
+            logger.warning("stopped at step %d by signal %d; go on with %s", self.position.step, self.signal, how)
+            return 128 + self.signal
+        logger.info("done: %d steps, %s", self.total, self.folder)
+        return 0
+
+    def _loop(self) -> None:
+        report, saved = self.config.report, self.position
+        accumulated = self.config.train.gradient_accumulation_steps
+        batches = []
+        started, first = time.monotonic(), self.position.step
+        stream = self.loader(self.position.epoch, self.position.batch)
+        form = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]"
+        with tqdm(total=self.total, initial=first, desc="train", unit="step", bar_format=form) as bar:
+            while self.position.step < self.total and self.signal is None:
+                with self.timer("data"):
+                    while len(batches) < accumulated:
+                        epoch, index, batch = next(stream)
+                        batches.append(batch)
+                with self.timer("step"):
+                    done = self.update(batches, self.position.step)
+                step = self.position.step
+                after = Position(step + 1, *divmod(epoch * self.per_epoch + index + 1, self.per_epoch))
+                self._check(done, batches, step, after)
+                self.position = after
+                bar.set_postfix(loss=f"{done.parts['loss']:.4f}", lr=f"{done.rate:.2e}", refresh=False)
+                bar.update()
+                if step + 1 == first + _SPEED_AFTER:
+                    self._tell_speed((time.monotonic() - started) / _SPEED_AFTER)
+                if (step + 1) % report.log_interval == 0 or step == first:
+                    self._log(done, step + 1)
+                self._look(done, batches[-1], step + 1)
+                batches = []
+                if self._validation_due():
+                    with self.timer("validation"):
+                        self._validate()
+                if self._save_due(saved):
+                    self._save()
+                    saved = self.position
+        if hasattr(stream, "close"):
+            stream.close()
+        if saved != self.position:
+            self._save()
+
+    def _check(self, done: StepReport, batches: list, step: int, after: Position) -> None:
+        """Count a step whose numbers are not finite; too many in a row end the run, the last good state saved."""
+        if done.applied:
+            self.bad_in_a_row = 0
+            return
+        if done.overflow:
+            logger.info("step %d: overflow, loss scale now %g", step, self.update.scaler.scale)
+            return
+        self.bad_steps, self.bad_in_a_row = self.bad_steps + 1, self.bad_in_a_row + 1
+        gradient = self.update.gradient
+        places = (gradient.first_non_finite(batch, step, part) for part, batch in enumerate(batches))
+        where = next((place for place in places if not place.startswith("nothing")), "nothing when computed again")
+        logger.warning("step %d skipped (%d so far): NaN or infinity, first in: %s", step, self.bad_steps, where)
+        if self.bad_in_a_row >= (1 if self.config.report.debug else self.config.train.max_bad_steps):
+            self.position = after
+            self._save()
+            what = f"{self.bad_in_a_row} steps in a row with NaN or infinity, first in: {where}"
+            hint = "lower start_learning_rate or look at that batch; the last good state is kept for resume"
+            raise UserError(what, self.folder, hint)
+
+    def _tell_speed(self, seconds: float) -> None:
+        left = (self.total - self.position.step) * seconds
+        peak = peak_memory()
+        logger.info("%.2f s a step: about %s to go; peak memory so far %.1f GiB", seconds, duration(left), peak)
+
+    def _log(self, done: StepReport, step: int) -> None:
+        values = done.parts | {"gradient_norm": done.norm, "learning_rate": done.rate}
+        logger.info("step %d: %s", step, ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+        self.board.scalars("train", values, step)
+        if self.config.report.profile:
+            logger.info("seconds: %s", self.timer)
+
+    def _look(self, done: StepReport, batch: dict, step: int) -> None:
+        """Picture grid and collapse watch, when they are due."""
+        report = self.config.report
+        if report.image_interval and step % report.image_interval == 0:
+            self.board.picture("train/regions", grid(batch["render_image"], done.images.asnumpy()), step)
+        if not report.watch_interval or step % report.watch_interval:
+            return
+        with self.timer("watch"):
+            look = look_at(self.update.gradient, batch, step, self.several)
+        state = verdict(look, self.earlier_pixel)
+        self.earlier_pixel = look.pixel
+        self.board.scalars("watch", look.scalars(), step)
+        numbers = ", ".join(f"{key} {value:.3g}" for key, value in look.scalars().items())
+        if hint := advice(state):
+            logger.warning("step %d, collapse watch: %s (%s); %s", step, state, numbers, hint)
+        else:
+            logger.info("step %d, collapse watch: %s (%s)", step, state, numbers)
+        self._record({"watch": state} | look.scalars())
+
+    def _validation_due(self) -> bool:
+        every = self.config.val.val_interval
+        at_end = self.position.step == self.total
+        return self.validator is not None and every > 0 and (self.position.step % every == 0 or at_end)
+
+    def _validate(self) -> None:
+        if self.validator is None:
+            return
+        with self._averaged():
+            result = self.validator(self.model)
+        step, scalars = self.position.step, result.scalars
+        kind = "held-out" if self.validator.held_out else "training"
+        numbers = ", ".join(f"{key} {value:.3f}" for key, value in scalars.items())
+        logger.info("step %d, %s objects: %s", step, kind, numbers)
+        self.board.scalars("validation", scalars, step)
+        self.board.picture("validation/views", result.sheet, step)
+        save_image(self.folder / "validation" / f"{step:07d}.png", result.sheet)
+        self._record({"objects": kind} | scalars)
+        drop = self.config.val.stop_drop
+        if drop > 0 and (start := self._starting_psnr()) is not None and scalars["psnr"] < start - drop:
+            self._save()
+            what = f"validation PSNR {scalars['psnr']:.2f} dB fell from the starting model's {start:.2f} dB"
+            raise UserError(what, self.folder, "lower start_learning_rate; earlier checkpoints are in ckpt/")
+
+    def _starting_psnr(self) -> float | None:
+        """PSNR before the first step, from the run's own record: a resumed run has it too."""
+        lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
+        records = (json.loads(line) for line in lines)
+        return next((r["psnr"] for r in records if r["step"] == 0 and "psnr" in r), None)
+
+    def _record(self, values: dict) -> None:
+        with open(self.folder / METRICS, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": self.position.step} | values) + "\n")
+
+    def _save_due(self, saved: Position) -> bool:
+        saver, position = self.config.saver, self.position
+        if saver.ckpt_save_steps and position.step % saver.ckpt_save_steps == 0:
+            return True
+        return position.epoch // saver.ckpt_save_interval > saved.epoch // saver.ckpt_save_interval
+
+    def _save(self) -> None:
+        """Model and state; a model inside an epoch goes by the number of that epoch, as it will at its end."""
+        with self.timer("checkpoint"):
+            epoch = self.position.epoch + (self.position.batch > 0)
+            with self._averaged():
+                path = self.checkpoints.save_model(parameter_arrays(self.model), epoch)
+            self.checkpoints.save_resume(parameter_arrays(self.model) | self.update.state(), self.position)
+        logger.debug("wrote %s", path)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with its moving average in place of its weights, where one is kept."""
+        if self.update.average is None:
+            yield
+            return
+        with self.update.average.applied():
+            yield
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run after the step; a second SIGINT at once."""
+
+        def note(number: int, _frame: object) -> None:
+            if self.signal is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.signal = number
+            logger.warning("signal %d: the run stops after this step", number)
+
+        earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+def _tensor(array: np.ndarray, shape: tuple):
+    from mindspore import Tensor
+
+    if array.shape != tuple(shape):
+        raise ValueError(f"shape {array.shape} instead of {tuple(shape)}")
+    return Tensor(np.array(array))

@@ -1,0 +1,105 @@
+"""One optimisation step: gradients of one or several batches, checked, clipped and applied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from openlrm.training.config import TrainConfig
+from openlrm.training.ema import MovingAverage
+from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_factor
+from openlrm.training.precision import LossScaler
+from openlrm.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did.
+
+    Attributes:
+        parts: loss and its parts, means over the batches.
+        norm: global norm of the gradient before clipping.
+        rate: learning rate.
+        applied: whether the parameters were changed; not after NaN or infinity.
+        overflow: whether it was the loss scale that was too large: no fault of the run.
+        images: (N, M, 3, R, R) of the last batch, as rendered.
+    """
+
+    parts: dict[str, float]
+    norm: float
+    rate: float
+    applied: bool
+    overflow: bool
+    images: Tensor
+
+
+class Update:
+    """Optimiser, moving average and loss scale of a run.
+
+    Args:
+        gradient: (batch, step, part, scale) -> `openlrm.training.step.GradientResult`; has `parameters`.
+        config: the loop's options.
+        total: steps of the run, for the schedule.
+    """
+
+    def __init__(self, gradient: Callable, config: TrainConfig, total: int):
+        optim = config.optim
+        self.gradient, self.config, self.total = gradient, config, total
+        self.optimizer = AdamW(gradient.parameters, optim.betas, optim.eps, optim.weight_decay)
+        self.average = MovingAverage(gradient.parameters, config.ema_decay) if config.use_ema else None
+        self.sums = Accumulate(gradient.parameters) if config.gradient_accumulation_steps > 1 else None
+        self.scaler = LossScaler(config.precision)
+        self.norm, self.scale = GlobalNorm(), Scale()
+        self.updates = 0
+
+    def __call__(self, batches: Sequence[dict[str, np.ndarray]], step: int) -> StepReport:
+        """Do step number `step` with `gradient_accumulation_steps` batches."""
+        scale = self.scaler.scale
+        results = []
+        for part, batch in enumerate(batches):
+            results.append(self.gradient(batch, step, part, scale))
+            if self.sums is not None:
+                self.sums(results[-1].gradients)
+        gradients = results[-1].gradients if self.sums is None else self.sums.take()
+        divisor = scale * len(results)
+        norm = float(self.norm(gradients).asnumpy()) / divisor
+        parts = {key: math.fsum(r.parts[key] for r in results) / len(results) for key in results[0].parts}
+        optim = self.config.optim
+        rate = learning_rate(step, self.total, optim.start_learning_rate, self.config.scheduler)
+        applied = math.isfinite(norm) and math.isfinite(parts["loss"])
+        if applied:
+            factor = (clip_factor(norm, optim.max_grad_norm) if optim.clip_grad else 1.0) / divisor
+            if factor != 1:
+                gradients = self.scale(gradients, Tensor(factor, ms.float32))
+            self.optimizer.step(gradients, rate, self.updates)
+            if self.average is not None:
+                self.average.update(self.updates)
+            self.updates += 1
+        if self.sums is not None:
+            self.sums.clear()
+        overflow = not applied and self.scaler.dynamic and scale > 1 and math.isfinite(parts["loss"])
+        self.scaler.update(applied)
+        return StepReport(parts, norm, rate, applied, overflow, results[-1].images)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything a resumed run needs beside the weights, by names that no model has."""
+        state = self.optimizer.state()
+        if self.average is not None:
+            state |= self.average.state()
+        numbers = {"optimizer.updates": self.updates, "scaler.good_steps": self.scaler.good_steps}
+        state |= {name: np.array([value], np.int64) for name, value in numbers.items()}
+        return state | {"loss_scale": np.array([self.scaler.scale], np.float32)}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Put back what `state` gave."""
+        self.optimizer.load_state(state)
+        if self.average is not None:
+            self.average.load_state(state)
+        self.updates = int(state["optimizer.updates"][0])
+        self.scaler.good_steps = int(state["scaler.good_steps"][0])
+        self.scaler.scale = float(state["loss_scale"][0])
