@@ -8,8 +8,8 @@ import numpy as np
 
 from openlrm.config.schema import nearest
 from openlrm.datasets.config import SubsetConfig
-from openlrm.datasets.objaverse import META_HINT, ObjaverseObject, read_object, read_uids
-from openlrm.datasets.storage import Place, open_place
+from openlrm.datasets.objaverse import ObjaverseObject, existing_root, read_object, read_uids
+from openlrm.datasets.storage import Place
 from openlrm.errors import UserError
 
 
@@ -37,10 +37,7 @@ class Mixture:
         wanted = None if uids is None else set(uids)
         known: set[str] = set()
         for subset in subsets:
-            roots = [open_place(root) for root in subset.root_dirs]
-            for root in roots:
-                if not root.is_dir():
-                    raise UserError("no such folder of objects", root, META_HINT)
+            roots = [existing_root(root) for root in subset.root_dirs]
             listed = read_uids(subset.meta_path or roots[0] / "meta.json")
             start = len(self.uids)
             self.uids += [uid for uid in listed if wanted is None or uid in wanted]

@@ -133,7 +133,7 @@ def list_uids(root: str | os.PathLike) -> list[str]:
     Raises:
         UserError: no such folder, or meta.json is missing or not a list of usable names.
     """
-    return read_uids(_existing_root(root) / "meta.json")
+    return read_uids(existing_root(root) / "meta.json")
 
 
 def read_uids(path: str | os.PathLike) -> list[str]:
@@ -176,7 +176,7 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
         UserError: no such folder or object, no views, views without a pose or poses without a picture, or
             unusable intrinsics.
     """
-    root = _existing_root(root)
+    root = existing_root(root)
     check_uid(uid, root)
     folder = root / uid
     if not folder.is_dir():
@@ -223,7 +223,12 @@ def check_uid(uid: str, where: object) -> None:
         raise UserError(f"object name {uid!r} does not stay inside the data folder", where, hint)
 
 
-def _existing_root(path: str | os.PathLike) -> Place:
+def existing_root(path: str | os.PathLike) -> Place:
+    """Return a folder of objects.
+
+    Raises:
+        UserError: there is no such folder.
+    """
     root = open_place(path)
     if not root.is_dir():
         raise UserError("no such folder of objects", root, "it holds meta.json and one folder per object")

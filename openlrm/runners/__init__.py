@@ -7,6 +7,7 @@ RUNNERS = {
         "posed views of one object -> a fitted triplane",
     ),
     "train.lrm": ("openlrm.runners.train.lrm:TrainLRM", "rendered objects -> a trained LRM"),
+    "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

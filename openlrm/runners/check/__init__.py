@@ -1,0 +1,1 @@
+"""Runners that inspect what is given to others."""
