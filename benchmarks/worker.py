@@ -80,7 +80,7 @@ def measure(name: str, mode: int) -> dict:
     return {
         "planes": best_of(lambda: model.forward_planes(image, source).asnumpy()),
         "frame": best_of(lambda: list(scene.views(camera, size["render"]))),
-        "grid": best_of(lambda: scene.density(points)),
+        "grid": best_of(lambda: scene.field(points)),
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 

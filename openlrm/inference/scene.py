@@ -68,6 +68,10 @@ class Scene:
         for rgb, depth, mask in frames:
             yield View(np.clip(rgb, 0, 1), depth, mask)
 
+    def field(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Density (P,) and colour (P, 3) at points (P, 3); see `HostRenderer.evaluate`."""
+        return self._renderer.evaluate(points)
+
     def mesh(self, size: int = 384, threshold: float = 3.0, progress=None) -> Mesh:
         """Marching cubes on the density; see `extract_mesh`."""
         return extract_mesh(self._renderer.density, self._color, size, threshold, chunk=POINTS, progress=progress)

@@ -50,8 +50,8 @@ class FitTriplaneConfig:
     render_views: int = option(160, "frames of the turntable", minimum=1)
     render_fps: int = option(40, "frames per second", minimum=1, maximum=240)
     video_format: str = option("mp4", "kind of video", choices=["mp4", "mov", "gif", "webm", "png"])
-    mesh_size: int = option(384, "grid points along a side of the mesh's grid", minimum=8, maximum=2048)
-    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6)
+    mesh_size: int = option(384, "grid points along a side of the mesh's grid", minimum=8, maximum=1024)
+    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_format: str = option("glb", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]

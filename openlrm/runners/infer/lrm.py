@@ -44,8 +44,8 @@ class InferLRMConfig:
     video_format: str = option(
         "mp4", "kind of video; png is a folder of frames", choices=["mp4", "mov", "gif", "webm", "png"]
     )
-    mesh_size: int = option(384, "grid points along a side", minimum=8, maximum=2048)
-    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6)
+    mesh_size: int = option(384, "grid points along a side", minimum=8, maximum=1024)
+    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_format: str = option("ply", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
     video_dump: Optional[str] = option(None, "folder for videos; dumps/<model>/videos without it")  # noqa: UP045
     mesh_dump: Optional[str] = option(None, "folder for meshes; dumps/<model>/meshes without it")  # noqa: UP045
@@ -53,6 +53,11 @@ class InferLRMConfig:
     skip_existing: bool = option(False, "leave out what is on disk already: go on after an interruption")
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
+    )
+    renderer: str = option(
+        "auto",
+        "host: compiled loops on the CPU; device: MindSpore's kernels; auto: what is faster here",
+        choices=["auto", "host", "device"],
     )
     mode: int = option(1, "1 PyNative, 0 graph (compiles first, then runs faster)", choices=[0, 1])
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
@@ -87,7 +92,8 @@ class InferLRM(Runner):
         cfg = self.config
         if not (cfg.export_video or cfg.export_mesh or cfg.export_depth or cfg.export_mask or cfg.export_planes):
             raise UserError("nothing to write", hint="add export_video=true and/or export_mesh=true")
-        if cfg.planes_input and (cfg.model_name or cfg.image_input):
+        replaced = [cfg.model_name, cfg.model_ckpt, cfg.epoch, cfg.image_input]
+        if cfg.planes_input and any(value is not None for value in replaced):
             raise UserError("planes_input replaces model_name and image_input", hint="give one or the other")
         for key in () if cfg.planes_input else ("model_name", "image_input"):
             if getattr(cfg, key) is None:
@@ -99,7 +105,10 @@ class InferLRM(Runner):
 
         planes, synthesizer = load_triplane(self.config.planes_input)
         path = Path(self.config.planes_input)
-        self._export(Scene(planes, synthesizer), self._targets(path.resolve().parent.name or "planes", path.stem))
+        self._export(
+            Scene(planes, synthesizer, self.config.renderer),
+            self._targets(path.resolve().parent.name or "planes", path.stem),
+        )
         return 0
 
     def _run_images(self) -> int:
@@ -144,7 +153,7 @@ class InferLRM(Runner):
         planes = model.forward_planes(picture, Tensor(camera.astype(np.float32)))
         if not np.isfinite(planes.asnumpy()).all():
             raise UserError("the triplane holds NaN or infinity", hint="are the weights damaged?")
-        return Scene(planes, model.synthesizer)
+        return Scene(planes, model.synthesizer, cfg.renderer)
 
     def _targets(self, model: str, uid: str) -> dict[str, Path]:
         """What to write, by kind, without what is there already if that is to be skipped."""
