@@ -16,7 +16,7 @@ from openlrm.cameras import project
 VIEWS = 8
 """Views that are compared; more would only take longer."""
 
-GOOD = 0.8
+GOOD = 0.9
 """Least agreement of poses that can be right; 24 rendered objects reach 0.98 to 1, a bottle upside down 0.95."""
 
 _GAIN = 0.03  # by how much another convention must fit better
