@@ -55,21 +55,27 @@ class LPIPS(nn.Cell):
         Returns:
             (N,) float32, 0 for equal pictures. Its mean is the loss.
         """
-        if min(prediction.shape[2], prediction.shape[3]) < MIN_SIDE:
+        return self.compare(self.features(prediction), self.features(ops.stop_gradient(target)))
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Unit features of every stage, (N, C, H', W') each, of pictures (N, 3, H, W) in [0, 1]."""
+        if min(image.shape[2], image.shape[3]) < MIN_SIDE:
             raise ValueError("LPIPS needs pictures of at least 16 x 16 pixels")
-        x, y = self._scaled(prediction), ops.stop_gradient(self._scaled(target))
+        x = (image.astype(ms.float32) * 2 - 1 - self.shift) / self.scale
+        found = []
+        for stage in range(len(self.stages)):
+            x = self.stages[stage](self.pool(x) if stage else x)
+            found.append(unit_channels(x))
+        return tuple(found)
+
+    def compare(self, x: tuple[Tensor, ...], y: tuple[Tensor, ...]) -> Tensor:
+        """Distance (N,) of pictures by their features."""
         total = 0
         for stage in range(len(self.stages)):
-            if stage:
-                x, y = self.pool(x), self.pool(y)
-            x, y = self.stages[stage](x), ops.stop_gradient(self.stages[stage](y))
-            difference = unit_channels(x) - unit_channels(y)
+            difference = x[stage] - y[stage]
             mean = (difference * difference).mean((2, 3))
             total = total + ops.matmul(mean, self.lin[stage]).reshape(-1)
         return total
-
-    def _scaled(self, image: Tensor) -> Tensor:
-        return (image.astype(ms.float32) * 2 - 1 - self.shift) / self.scale
 
 
 class _Stage(nn.Cell):

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from openlrm.errors import UserError
 from openlrm.losses import LPIPS, backbone
 from openlrm.losses.backbone import VGG16_LAYERS, read_backbone
+from openlrm.metrics import PerceptualMetric
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,12 @@ def test_golden_value_and_gradient(mode, weights_file, lpips_golden):
     # In the first picture two neighbours of the fourth pooling differ by 5e-6 of 0.97, so that another rounding of
     # the products may hand the gradient to the other one: 8e-3.
     assert error[1] < 3e-5 and error[0] < 1e-2
+
+
+def test_metric_of_arrays(mode, weights_file, lpips_golden):
+    metric = PerceptualMetric(weights_file)
+    assert metric(lpips_golden["x"], lpips_golden["y"]) == pytest.approx(lpips_golden["lpips"].mean(), rel=1e-6)
+    assert metric(lpips_golden["x"][0], lpips_golden["y"][0]) == pytest.approx(lpips_golden["lpips"][0], rel=1e-6)
 
 
 def test_equal_pictures_and_odd_sizes(pynative, weights_file):
