@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from openlrm.errors import UserError
-from openlrm.utils.images import load_image, load_rgba, pad_to_square, resize_bicubic, save_image
+from openlrm.utils.images import (
+    cubic_taps,
+    load_image,
+    load_rgba,
+    load_rgba8,
+    pad_to_square,
+    resize_bicubic,
+    save_image,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lpips.npz"
 RNG = np.random.default_rng(0)
@@ -199,3 +207,24 @@ def test_bicubic_properties():
     np.testing.assert_allclose(resize_bicubic(image, 1)[..., 0, 0], image[..., 0, 0], atol=1e-7)
     step = np.repeat(np.float32([0, 1]), 4)[None]
     assert resize_bicubic(step, (1, 50)).max() > 1.01
+
+
+def test_stored_bytes_from_a_file_and_from_a_stream(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_rgba8(tmp_path / "a.png"), pixels)
+    with open(tmp_path / "a.png", "rb") as stream:
+        np.testing.assert_array_equal(load_rgba8(stream, "somewhere"), pixels)
+    with pytest.raises(UserError, match=r"not a png, jpeg or webp picture: s3://b/a\.png"):
+        load_rgba8(io.BytesIO(b"nothing"), "s3://b/a.png")
+    Image.fromarray(pixels[..., :3], "RGB").save(tmp_path / "b.png")
+    with pytest.raises(UserError, match=r"no alpha channel.*b\.png"):
+        load_rgba8(tmp_path / "b.png")
+
+
+def test_taps_are_the_rows_of_the_resize():
+    line = np.random.default_rng(1).random((9, 1)).astype(np.float32)
+    indices, weights = cubic_taps(9, 23, first=4, count=12)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    mixed = (weights * line[indices, 0]).sum(axis=1)
+    np.testing.assert_allclose(mixed, resize_bicubic(line, (23, 1))[4:16, 0], atol=1e-6)
