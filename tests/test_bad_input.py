@@ -204,7 +204,7 @@ CONFIGS = [
     Case("not a number", options("mesh_size=big"), ["mesh_size=big", "int", "command line"]),
     Case("not a whole number", options("render_views=2.5"), ["render_views=2.5", "int", "command line"]),
     Case("not a yes or no", options("export_mesh=maybe"), ["export_mesh=maybe", "bool"]),
-    Case("grid too small", options("mesh_size=1"), ["mesh_size=1", "from 8 to 2048"]),
+    Case("grid too small", options("mesh_size=1"), ["mesh_size=1", "from 8 to 1024"]),
     Case("no frames", options("render_views=0"), ["render_views=0", ">= 1"]),
     Case("negative speed", options("render_fps=-5"), ["render_fps=-5", "from 1 to 240"]),
     Case("NaN", options("source_cam_dist=.nan"), ["source_cam_dist=nan", "from 0.1 to 100"]),

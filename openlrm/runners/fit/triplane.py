@@ -69,6 +69,7 @@ class FitTriplane(Runner):
         "Writes planes.safetensors (for infer.lrm planes_input=...), metrics.json, and video and mesh if asked."
     )
     examples = (
+        "python -m openlrm.launch fit.triplane --config configs/fit-sample.yaml",
         "python -m openlrm.launch fit.triplane data_root=assets/sample_object uid=food_dinner "
         "export_video=true export_mesh=true",
     )
