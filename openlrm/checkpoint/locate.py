@@ -29,6 +29,12 @@ class LocatedModel:
     weights: Path
     config_file: Path
 
+    @property
+    def epoch(self) -> int | None:
+        """Epoch in the name of the weights' file, if any."""
+        named = _EPOCH.search(self.weights.name)
+        return int(named.group(1)) if named else None
+
 
 def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -> LocatedModel:
     """Resolve `model_name` and the optional `model_ckpt` / `epoch`.

@@ -33,7 +33,7 @@ class PerceptualMetric:
         return float(np.mean([self.distance(self.features(x), self.features(y)) for x, y in pairs]))
 
     def features(self, image: np.ndarray) -> Any:
-        """What `distance` takes, of a picture (3, H, W) in [0, 1] with sides of at least `openlrm.losses.lpips.MIN_SIDE`."""
+        """What `distance` takes, of a picture (3, H, W) in [0, 1] with sides of `losses.lpips.MIN_SIDE` or more."""
         from mindspore import Tensor
 
         return self._cell.features(Tensor(np.ascontiguousarray(image[None], np.float32)))

@@ -8,6 +8,7 @@ RUNNERS = {
     ),
     "train.lrm": ("openlrm.runners.train.lrm:TrainLRM", "rendered objects -> a trained LRM"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
+    "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

@@ -1,0 +1,1 @@
+"""Evaluation, one file a family: objects in, figures and comparison sheets out."""
