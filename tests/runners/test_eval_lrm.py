@@ -244,6 +244,23 @@ def test_a_perfect_mesh(suffix, evaluate, tmp_path, data):
     assert "Chamfer 0.0" in (folder / "log_0.txt").read_text()
 
 
+def test_meshes_that_cannot_be_compared(evaluate, tmp_path, capsys):
+    """No surface where there should be one is a warning; a damaged true mesh costs the object."""
+    import trimesh
+
+    (tmp_path / "truth").mkdir()
+    trimesh.creation.box().export(tmp_path / "truth" / "a.ply")
+    folder = evaluate(f"mesh_root={tmp_path / 'truth'}", "mesh_size=16", "mesh_thres=1e6")
+    found = report(folder)
+    assert found["objects"]["a"]["mesh"] is None and "mesh" not in found["mean"]
+    err = capsys.readouterr().err
+    assert "a: no figures of the mesh: no surface" in err and "b: no mesh in" in err
+    (tmp_path / "truth" / "b.ply").write_text("no mesh")
+    found = report(evaluate(f"mesh_root={tmp_path / 'truth'}", "mesh_size=16", code=2))
+    assert list(found["objects"]) == ["a"] and "cannot read the mesh" in found["failed"]["b"]
+    assert found["mean"]["meshes_compared"] == 1
+
+
 def write_run(folder: Path, data: Path, **changes) -> Path:
     """A run folder as train.lrm leaves it, as far as evaluation reads it."""
     from openlrm.checkpoint import write_ckpt
@@ -388,7 +405,7 @@ def test_graph_mode(evaluate):
         (["uids=a", "normed_dist_to_center=-1"], "camera distance must be positive"),
         (["lpips_backbone=vgg.safetensors"], "no VGG16 weights"),
         (["mesh_root=nowhere"], "no mesh of any object: nowhere"),
-        (["mesh_root=meshes"], "cannot read the mesh"),
+        (["uids=a", "mesh_root=meshes"], "cannot read the mesh"),
         (["output_path=data/meta.json"], "data/meta.json"),
         (["background=2"], "background=2.0 is not float from 0"),
         (["bckground=1"], "did you mean background?"),

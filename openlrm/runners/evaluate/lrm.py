@@ -113,19 +113,20 @@ class EvalLRM(Runner):
         normalize = training.normalize if cfg.normalize_camera is None else cfg.normalize_camera
         return {"source_size": size, "background": cfg.background, "normalize": normalize, "distance": distance}
 
-    def _find_meshes(self, uids: list[str]) -> dict[str, tuple]:
-        """The true meshes, read before the work begins: a damaged one is told at once."""
-        from openlrm.runners.evaluate.meshes import SUFFIXES, find_mesh, read_mesh
+    def _find_meshes(self, uids: list[str]) -> dict[str, Path]:
+        """Files of the true meshes, of the objects that have one."""
+        from openlrm.runners.evaluate.meshes import SUFFIXES, find_mesh
 
         cfg = self.config
         if cfg.mesh_root is None:
             return {}
-        paths = {uid: find_mesh(cfg.mesh_root, uid) for uid in uids}
-        if not any(paths.values()):
+        paths = {uid: path for uid in uids if (path := find_mesh(cfg.mesh_root, uid)) is not None}
+        if not paths:
             raise UserError("no mesh of any object", cfg.mesh_root, f"they are called <uid>{'|'.join(SUFFIXES)}")
-        for uid in (uid for uid, path in paths.items() if path is None):
-            logger.warning("%s: no mesh in %s", uid, cfg.mesh_root)
-        return {uid: read_mesh(path, cfg.mesh_up) for uid, path in paths.items() if path is not None}
+        for uid in uids:
+            if uid not in paths:
+                logger.warning("%s: no mesh in %s", uid, cfg.mesh_root)
+        return paths
 
     def _perceptual(self) -> tuple[PerceptualMetric | None, str | None]:
         """LPIPS, or None and the reason."""
@@ -152,7 +153,7 @@ class EvalLRM(Runner):
         uid: str,
         item: EvaluatedObject,
         perceptual: PerceptualMetric | None,
-        mesh: tuple | None,
+        mesh: Path | None,
         folder: Path,
     ) -> dict[str, Any]:
         """Figures of one object; writes its sheet."""
@@ -160,11 +161,12 @@ class EvalLRM(Runner):
 
         from openlrm.inference.scene import Scene
         from openlrm.losses.lpips import MIN_SIDE
-        from openlrm.runners.evaluate.meshes import score_mesh
+        from openlrm.runners.evaluate.meshes import read_mesh, score_mesh
         from openlrm.runners.evaluate.report import write_sheet
         from openlrm.runners.evaluate.scores import score_object
 
         cfg = self.config
+        truth = None if mesh is None else read_mesh(mesh, cfg.mesh_up)
         start = time.perf_counter()
         planes = model.forward_planes(Tensor(item.source_image[None]), Tensor(item.source_camera[None]))
         if not np.isfinite(planes.asnumpy()).all():
@@ -178,10 +180,10 @@ class EvalLRM(Runner):
         large_enough = item.truth.shape[-1] >= MIN_SIDE
         entry = score_object(item.truth, item.alpha, shown, opacity, perceptual if large_enough else None)
         entry |= {"seconds_planes": reconstructed - start, "seconds_render": end - reconstructed}
-        if mesh is not None:
+        if truth is not None:
             try:
                 ours = scene.mesh(cfg.mesh_size, cfg.mesh_thres)
-                entry["mesh"] = score_mesh(ours, mesh, item.turn, cfg.f_score_thresholds, cfg.mesh_points)
+                entry["mesh"] = score_mesh(ours, truth, item.turn, cfg.f_score_thresholds, cfg.mesh_points)
             except UserError as error:
                 logger.warning("%s: no figures of the mesh: %s", uid, error)
                 entry["mesh"] = None

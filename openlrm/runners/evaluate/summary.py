@@ -33,7 +33,8 @@ def summarise(objects: dict[str, dict[str, Any]], training: Training) -> dict[st
 
     Returns:
         `mean`, and if it is known `trained_on` and `not_trained_on`, each with uids and mean. A mean has the keys of
-        an object; seconds are medians, for the first object's hold the warm-up.
+        an object; seconds are medians, for the first object's hold the warm-up; meshes_compared says how many objects
+        the mesh figures are of, if there are any.
     """
     groups: dict[str, Any] = {"mean": _over(list(objects.values()))}
     if training.uids is not None:
@@ -71,6 +72,7 @@ def _over(entries: list[dict[str, Any]]) -> dict[str, Any]:
     meshes = [entry["mesh"] for entry in entries if entry.get("mesh")]
     if meshes:
         means["mesh"] = {name: mean(figures[name] for figures in meshes) for name in meshes[0]}
+        means["meshes_compared"] = len(meshes)
     return means
 
 
