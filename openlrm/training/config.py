@@ -74,6 +74,9 @@ class TrainConfig:
     gradient_accumulation_steps: int = option(1, "batches of a step", minimum=1)
     epochs: int = option(60, "passes over the objects", minimum=1)
     train_steps: Optional[int] = option(None, "steps in all; takes the place of epochs", minimum=1)  # noqa: UP045
+    strong_start: bool = option(
+        False, "first weights that let the input through at once: for training from nothing on few objects"
+    )
     overfit: int = option(0, "train on the first N objects alone, as a smoke test", minimum=0)
     use_ema: bool = option(False, "keep a moving average of the weights; checkpoints then carry it")
     ema_decay: float = option(0.9999, "of the moving average", minimum=0, maximum=1)

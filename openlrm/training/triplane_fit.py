@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from openlrm.datasets.objaverse import blend
-from openlrm.losses import pixel_loss, total_variation
+from openlrm.losses import mask_loss, pixel_loss, total_variation
 from openlrm.models.rendering import TriplaneSynthesizer
 from openlrm.training.views import PosedViews
 
@@ -21,7 +21,7 @@ class FitLoss(nn.Cell):
         planes: (1, 3, C, H, W) start.
         synthesizer: the renderer, fitted too.
         region: side in pixels of the region rendered of every view.
-        mask_weight: of the squared difference of opacity and alpha.
+        mask_weight: of the cross-entropy of opacity and alpha; it clears fog, which a squared difference forgives.
         tv_weight: of the planes' total variation.
     """
 
@@ -47,7 +47,7 @@ class FitLoss(nn.Cell):
         """Loss and its colour part; targets (1, M, 3, R, R) and (1, M, 1, R, R), the rest as the renderer takes it."""
         out = self.synthesizer(self.planes, cameras, anchors, resolutions, backgrounds, self.region, noise, u)
         colour = pixel_loss(out["images_rgb"], target_rgb)
-        mask = pixel_loss(out["images_weight"], target_mask)
+        mask = mask_loss(out["images_weight"], target_mask, "bce")
         return colour + self.mask_weight * mask + self.tv_weight * total_variation(self.planes), colour
 
 

@@ -133,6 +133,7 @@ class TrainLRM(Runner):
 
         from openlrm.checkpoint import load_encoder
         from openlrm.models.lrm import ModelLRM
+        from openlrm.training.start import strong_start
 
         cfg = self.config
         saver = cfg.saver
@@ -145,6 +146,8 @@ class TrainLRM(Runner):
         if cfg.train.use_recompute:
             for layer in model.transformer.layers:
                 layer.recompute()
+        if cfg.train.strong_start and not (saver.load_model or resumed):
+            strong_start(model, cfg.seed, encoder=not saver.load_encoder)
         if saver.load_model and not resumed:
             self._load(model, saver.load_model)
         if saver.load_encoder and not resumed:
@@ -157,11 +160,11 @@ class TrainLRM(Runner):
         from openlrm.models.lrm.weights import from_checkpoint
 
         located = locate_model(name)
-        ours = model.config_dict
+        ours, theirs = _comparable(model.config_dict), _comparable(located.config)
         differ = [
-            f"{key} {located.config.get(key)} (there) / {ours.get(key)} (here)"
-            for key in sorted(set(ours) | set(located.config))
-            if key not in ("encoder_freeze", "rendering_samples_per_ray") and ours.get(key) != located.config.get(key)
+            f"{key} {theirs.get(key)} (there) / {ours.get(key)} (here)"
+            for key in sorted({*ours, *theirs})
+            if ours.get(key) != theirs.get(key)
         ]
         if differ:
             raise UserError(f"load_model is of other sizes: {', '.join(differ)}", located.config_file)
@@ -215,3 +218,15 @@ class TrainLRM(Runner):
         logger.info("%.1f M parameters, %.1f M of them trained", everything / 1e6, trained / 1e6)
         logger.info("%d objects, %d batches an epoch, %d steps in all", objects, per_epoch, total)
         logger.info("memory of a step: %s; hours are told after the first steps", memory)
+
+
+def _comparable(config: dict) -> dict:
+    """Sizes that weights depend on; an encoder by what it is, not by how it is written."""
+    from openlrm.models.encoders import encoder_spec
+    from openlrm.models.lrm import LRMConfig
+
+    sizes = dataclasses.asdict(LRMConfig.from_dict(config))
+    names = ("encoder_type", "encoder_model_name", "encoder_feat_dim")
+    spec = encoder_spec(*(sizes.pop(name) for name in names), sizes.pop("encoder"))
+    kept = {key: value for key, value in sizes.items() if key not in ("encoder_freeze", "rendering_samples_per_ray")}
+    return kept | {"encoder": spec}

@@ -1,0 +1,197 @@
+"""train.lrm through the command line, at a size that takes seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from openlrm.checkpoint import read_tensors
+from openlrm.launch import main
+from openlrm.models import ModelLRM
+
+REPO = Path(__file__).resolve().parents[2]
+DEBUG = [
+    "train.lrm",
+    "--config",
+    "configs/train-sample-debug.yaml",
+    "--device_target=CPU",
+    "data.render_region_size=8",
+    "data.render_image_low=12",
+    "data.render_image_high=16",
+    "train.batch_size=1",
+    "model.rendering_samples_per_ray=8",
+]
+QUIET = ["val.val_interval=0", "report.watch_interval=0", "report.image_interval=0"]
+
+
+@pytest.fixture(autouse=True)
+def in_repository(monkeypatch):
+    monkeypatch.chdir(REPO)
+
+
+def train(output, *more):
+    replaced = {option.split("=")[0] for option in more}
+    options = [option for option in DEBUG if option.split("=")[0] not in replaced]
+    return main([*options, f"saver.output_path={output}", *more])
+
+
+def the_run(output):
+    (folder,) = (output / "debug").iterdir()
+    return folder
+
+
+def start(output, *more):
+    """Start a run in a process of its own."""
+    command = [sys.executable, "-m", "openlrm.launch", *DEBUG, f"saver.output_path={output}", *QUIET, *more]
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    return subprocess.Popen(command, cwd=REPO, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def wait_for_step(output, step, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        for log in output.glob("debug/*/log_0.txt"):
+            if f"step {step}:" in log.read_text():
+                return
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError(f"no step {step}: {process.communicate()[1].decode()[-2000:]}")
+
+
+def state(folder):
+    return read_tensors(folder / "ckpt" / "train_resume.ckpt")
+
+
+def assert_same(a, b):
+    assert set(a) == set(b)
+    for name, value in a.items():
+        np.testing.assert_array_equal(value, b[name], name)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Twenty steps in one go."""
+    os.chdir(REPO)
+    output = tmp_path_factory.mktemp("straight")
+    assert train(output, *QUIET, "train.train_steps=20", "train.use_ema=true") == 0
+    return the_run(output)
+
+
+def test_ten_steps_killed_and_resumed_are_twenty_straight(tmp_path, straight):
+    options = ["train.train_steps=20", "train.use_ema=true", "saver.ckpt_save_steps=1"]
+    process = start(tmp_path, *options)
+    wait_for_step(tmp_path, 10, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = int(state(the_run(tmp_path))["global_step"][0])
+    assert 8 <= before < 20
+    assert train(tmp_path, *QUIET, *options, "--resume", "latest") == 0
+    assert_same(state(the_run(tmp_path)), state(straight))
+
+
+def test_sigterm_saves_and_the_run_goes_on(tmp_path, straight):
+    options = ["train.train_steps=20", "train.use_ema=true"]
+    process = start(tmp_path, *options)
+    wait_for_step(tmp_path, 4, process)
+    process.terminate()
+    words = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 128 + signal.SIGTERM, words[-2000:]
+    folder = the_run(tmp_path)
+    assert f"--config {folder}/cfg.yaml --resume {folder}" in words
+    assert main(["train.lrm", "--config", f"{folder}/cfg.yaml", "--resume", str(folder)]) == 0
+    assert_same(state(folder), state(straight))
+
+
+def test_run_folder_is_complete_and_its_model_loads(tmp_path):
+    more = ["train.train_steps=2", "val.val_interval=2", "report.watch_interval=1", "saver.ckpt_save_interval=1"]
+    assert train(tmp_path, *more) == 0
+    folder = the_run(tmp_path)
+    for name in ("cfg.yaml", "args.txt", "config.json", "manifest.json", "train_uids.json", "log_0.txt"):
+        assert (folder / name).is_file(), name
+    assert json.loads((folder / "train_uids.json").read_text()) == ["food_dinner"]
+    assert yaml.safe_load((folder / "cfg.yaml").read_text())["train"]["train_steps"] == 2
+    assert (folder / "validation" / "0000002.png").is_file()
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert any("psnr" in record for record in records)
+    model = ModelLRM.from_pretrained(str(folder))
+    saved = read_tensors(folder / "ckpt" / "openlrm-e2.ckpt")
+    for name, parameter in model.parameters_and_names():
+        np.testing.assert_array_equal(parameter.asnumpy(), saved[name])
+
+
+def test_graph_mode_takes_the_same_step(tmp_path):
+    losses = []
+    for mode in (1, 0):
+        assert train(tmp_path / str(mode), *QUIET, "train.train_steps=2", f"--mode={mode}") == 0
+        log = (the_run(tmp_path / str(mode)) / "log_0.txt").read_text()
+        losses.append([float(line.split("loss ")[1].split(",")[0]) for line in log.splitlines() if ": loss " in line])
+    assert len(losses[0]) == 2
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)  # four digits are printed
+
+
+def test_start_from_a_released_model_deferred(tmp_path, golden_dir):
+    more = ["model.rendering_samples_per_ray=24", "train.train_steps=1", "train.deferred_region=4"]
+    more += ["train.optim.start_learning_rate=0", "train.optim.weight_decay=0", f"saver.load_model={golden_dir}"]
+    assert train(tmp_path, *QUIET, *more) == 0
+    released = read_tensors(golden_dir / "model.safetensors")
+    for name, value in read_tensors(the_run(tmp_path) / "ckpt" / "openlrm-e1.ckpt").items():
+        np.testing.assert_array_equal(value, released[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["train.precision.amp_level=O2", "train.precision.dtype=bf16"], "on a CPU"),
+        (["train.loss.perceptual_weight=1"], "LPIPS needs regions of 16"),
+        (
+            ["train.loss.perceptual_weight=1", "train.loss.lpips_backbone=nowhere.safetensors",
+             "data.render_region_size=16", "data.render_image_low=16"],
+            "train.loss.perceptual_weight=0",
+        ),
+        (["model.encoder_freeze=true"], "random weights"),
+        (["train.deferred_region=3"], "deferred_region=3 does not divide"),
+        (["model.transformer_heads=5"], "does not divide transformer_dim"),
+        (["train.optim.start_learning_rat=1"], "start_learning_rate"),
+        (["val.val_uids=[food_dinner]"], "no training objects are left"),
+        (["saver.load_model=nowhere"], "model not found"),
+        (["saver.resume=nowhere"], "not a run folder"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_written(tmp_path, capsys, options, words):
+    assert train(tmp_path, "train.train_steps=1", *options) == 2
+    error = capsys.readouterr().err
+    assert words in error.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_with_another_model_or_data_is_refused(tmp_path, straight, capsys):
+    options = ["train.use_ema=true", "--resume", str(straight), "seed=7", "train.train_steps=20"]
+    assert train(tmp_path, *options, "model.triplane_dim=4") == 2
+    error = capsys.readouterr().err
+    assert "seed 42 -> 7" in error
+    assert "model.triplane_dim 8 -> 4" in error
+
+
+def test_flags_of_the_published_scripts_are_understood(tmp_path, capsys):
+    flags = (
+        "--mode 1 --num_parallel_workers 1 --epochs 3 --dtype fp32 --amp_level O0 --use_recompute false "
+        "--loss_scaler_type dynamic --init_loss_scale 1024 --gradient_accumulation_steps 2 --use_ema true "
+        "--ckpt_save_interval 2 --ckpt_save_steps 0 --ckpt_max_keep 3 --start_learning_rate 1e-4 "
+        "--end_learning_rate 1e-5 --warmup_steps 1 --scheduler cosine --optim adamw --betas 0.9,0.99 "
+        "--weight_decay 0.01 --clip_grad true --max_grad_norm 0.5 --seed 3 --profile --debug false --log_interval 1"
+    )
+    assert train(tmp_path, *QUIET, "train.train_steps=1", *flags.split()) == 0
+    config = yaml.safe_load((the_run(tmp_path) / "cfg.yaml").read_text())
+    assert config["train"]["optim"]["betas"] == [0.9, 0.99]
+    assert config["train"]["scheduler"]["end_learning_rate"] == 1e-5
+    assert config["train"]["gradient_accumulation_steps"] == 2
+    assert config["report"]["profile"] is True
+    assert config["seed"] == 3
