@@ -9,6 +9,7 @@ from mindspore import Parameter, Tensor, nn
 from openlrm.datasets.objaverse import blend
 from openlrm.losses import mask_loss, pixel_loss, total_variation
 from openlrm.models.rendering import TriplaneSynthesizer
+from openlrm.training.optim import AdamW
 from openlrm.training.views import PosedViews
 
 BACKGROUNDS = (0.0, 0.5, 1.0)
@@ -67,20 +68,19 @@ class TriplaneFit:
         self.loss, self.views, self.steps = loss, views, steps
         self.random = np.random.default_rng(seed)
         decoder = list(loss.synthesizer.get_parameters())
-        groups = [
-            {"params": [loss.planes], "lr": cosine_schedule(plane_rate, steps)},
-            {"params": decoder, "lr": cosine_schedule(decoder_rate, steps)},
-        ]
-        self.optimizer = nn.Adam(groups, beta1=0.9, beta2=0.99, eps=1e-15)
-        self.gradient = ms.value_and_grad(loss, None, self.optimizer.parameters, has_aux=True)
+        self.optimizers = [AdamW(group, (0.9, 0.99), 1e-15, 0.0) for group in ([loss.planes], decoder)]
+        self.rates = (plane_rate, decoder_rate)
+        self.gradient = ms.value_and_grad(loss, None, ms.ParameterTuple([loss.planes, *decoder]), has_aux=True)
         self.centres = [np.argwhere(rgba[..., 3] > 0.5) for rgba in views.rgba]
 
     def run(self) -> Iterator[tuple[float, float]]:
         """Do the steps; gives (loss, colour MSE) after each."""
         self.loss.set_train(True)
-        for _ in range(self.steps):
+        for step in range(self.steps):
             (loss, colour), gradients = self.gradient(*self._batch())
-            self.optimizer(gradients)
+            decay = cosine_decay(step, self.steps)
+            for optimizer, part, rate in zip(self.optimizers, (gradients[:1], gradients[1:]), self.rates, strict=True):
+                optimizer.step(part, rate * decay, step)
             yield float(loss.asnumpy()), float(colour.asnumpy())
         self.loss.set_train(False)
 
@@ -116,10 +116,9 @@ class TriplaneFit:
         return self.random.integers(size - region + 1, size=2)
 
 
-def cosine_schedule(rate: float, steps: int) -> list[float]:
-    """Learning rate of every step, from `rate` to a hundredth of it along half a cosine."""
-    phase = np.arange(steps) / max(steps - 1, 1)
-    return (rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * phase)))).tolist()
+def cosine_decay(step: int, steps: int) -> float:
+    """Factor of the learning rates at a step: from 1 to a hundredth along half a cosine."""
+    return 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / max(steps - 1, 1)))
 
 
 def random_planes(channels: int, side: int, scale: float, seed: int) -> Tensor:

@@ -39,7 +39,7 @@ class FitTriplaneConfig:
     region_size: int = option(8, "side in pixels of the region rendered of every view in a step", minimum=1)
     plane_rate: float = option(0.05, "first learning rate of the planes", minimum=0)
     decoder_rate: float = option(0.01, "first learning rate of the decoder", minimum=0)
-    mask_weight: float = option(0.5, "weight of opacity against alpha", minimum=0)
+    mask_weight: float = option(0.05, "weight of the cross-entropy of opacity and alpha", minimum=0)
     tv_weight: float = option(0.002, "weight of the planes' total variation", minimum=0)
     kept_views: int = option(8, "views, evenly spread, that are not fitted to and measure the result", minimum=0)
     seed: int = option(0, "of the start and of every draw", minimum=0)
