@@ -94,7 +94,7 @@ class DeferredGradient(LRMGradient):
         planes_gradient, renderer_gradients = None, None
         for inputs, rows, columns in squares:
             at = (slice(None), slice(None), slice(None), rows, columns)
-            _, (of_planes, of_weights) = self.square(planes, *inputs, _cut(rgb_gradient, at), _cut(mask_gradient, at))
+            _, (of_planes, of_weights) = self.square(planes, *inputs, rgb_gradient[at], mask_gradient[at])
             if planes_gradient is None:
                 planes_gradient, renderer_gradients = of_planes, of_weights
             else:
@@ -148,8 +148,3 @@ class DeferredGradient(LRMGradient):
 
             self._functions[with_lpips] = function
         return self._functions[with_lpips]
-
-
-def _cut(pictures: Tensor, at: tuple) -> Tensor:
-    """A square of all pictures, copied: graph mode reads a view as if it began where its base does."""
-    return pictures[at].contiguous()
