@@ -86,9 +86,13 @@ class Checkpoints:
     def load_resume(self) -> tuple[dict[str, np.ndarray], Position]:
         """Read the newest state that is whole; a damaged one is reported and put aside.
 
+        What a killed run left half-written is removed: a folder has one run at a time.
+
         Raises:
             UserError: there is none.
         """
+        for half_written in self.folder.glob(".tmp-*"):
+            half_written.unlink(missing_ok=True)
         for name in (RESUME, PREVIOUS):
             path = self.folder / name
             if not path.exists():

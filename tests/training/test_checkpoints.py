@@ -62,6 +62,12 @@ def test_killed_between_the_renames(saved):
     assert saved.load_resume()[1] == Position(20, 4, 0)
 
 
+def test_what_a_killed_run_left_half_written_is_removed(saved):
+    (saved.folder / ".tmp-0123456789ab.ckpt").write_bytes(b"half")
+    saved.load_resume()
+    assert set(os.listdir(saved.folder)) == {RESUME, PREVIOUS}
+
+
 def test_nothing_usable_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no usable train_resume.ckpt"):
         Checkpoints(tmp_path, 3).load_resume()

@@ -121,3 +121,12 @@ def test_first_non_finite_tensor_is_named(pynative, mini, batch):
     assert gradient.first_non_finite(spoiled, 0) == "render_image"
     mini.upsampler.bias.set_data(mini.upsampler.bias * float("nan"))
     assert gradient.first_non_finite(batch, 0) == "parameter upsampler.bias"
+
+
+def test_recomputed_layers_give_the_same_gradient(pynative, mini, golden_dir, batch):
+    recomputed = ModelLRM.from_pretrained(str(golden_dir))
+    for layer in recomputed.transformer.layers:
+        layer.recompute()
+    plain = named(mini, LRMGradient(mini, LossConfig(**PLAIN), REGION, 0)(batch, 0))
+    for name, gradient in named(recomputed, LRMGradient(recomputed, LossConfig(**PLAIN), REGION, 0)(batch, 0)).items():
+        assert relative(gradient, plain[name]) < 1e-5, name
