@@ -64,9 +64,7 @@ def part_of(module: str) -> str | None:
     """Longest entry of LEVELS that holds a module; `openlrm.models` stands for its __init__ alone."""
     pieces = module.split(".")
     prefixes = (".".join(pieces[:length]) for length in range(len(pieces), 1, -1))
-    return next(
-        (name for name in prefixes if name in LEVELS and (name != "openlrm.models" or name == module)), None
-    )
+    return next((name for name in prefixes if name in LEVELS and (name != "openlrm.models" or name == module)), None)
 
 
 def imports_of(source: str, module: str, is_package: bool = False, lazy: bool = True) -> set[str]:
@@ -222,9 +220,7 @@ def test_light_parts_import_without_mindspore():
         "sys.modules['mindspore'] = None\n"
         f"for name in {light!r}:\n    importlib.import_module(name)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 
@@ -259,13 +255,9 @@ def test_kernels_are_chosen_in_ops_alone():
 
 
 def test_third_party_imports_are_declared():
-    declared = re.findall(
-        r'"([A-Za-z0-9_-]+)[=<>~,.*\d]*"', (REPO / "pyproject.toml").read_text(encoding="utf-8")
-    )
+    declared = re.findall(r'"([A-Za-z0-9_-]+)[=<>~,.*\d]*"', (REPO / "pyproject.toml").read_text(encoding="utf-8"))
     declared = {name.lower().replace("_", "-") for name in declared}
     used = {name.split(".")[0] for module in FILES for name in imports_of_file(module)}
     used -= set(sys.stdlib_module_names) | {"openlrm"}
-    missing = {
-        name for name in used if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in declared
-    }
+    missing = {name for name in used if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in declared}
     assert missing == set()

@@ -90,9 +90,7 @@ def test_model_is_exported_lazily():
         "from openlrm.models import ModelLRM\n"
         "assert openlrm.ModelLRM is ModelLRM\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     with pytest.raises(AttributeError, match="no attribute 'NoSuchModel'"):
         _ = openlrm.NoSuchModel
