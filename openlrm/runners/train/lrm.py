@@ -212,7 +212,14 @@ class TrainLRM(Runner):
         rays = (cfg.data.sample_side_views + 1) * side**2
         copies = 3 + train.use_ema + (train.gradient_accumulation_steps > 1)
         memory = estimate_memory(
-            model.config, everything, gradient.parameters, train.batch_size, rays, copies, train.use_recompute
+            model.config,
+            everything,
+            gradient.parameters,
+            train.batch_size,
+            rays,
+            copies,
+            recompute=train.use_recompute,
+            deferred=train.deferred_region > 0,
         )
         logger.info("device %s, mode %d (%s)", device, cfg.mode, "PyNative" if cfg.mode else "graph")
         logger.info("%.1f M parameters, %.1f M of them trained", everything / 1e6, trained / 1e6)
