@@ -97,7 +97,7 @@ def test_as_typed(typed):
 
 
 def test_two_runs_write_the_same_bytes(typed, tmp_path):
-    """Each in a process of its own: in one that has worked before, buffers lie elsewhere and kernels round otherwise."""
+    """Each in a new process: in one that has worked before, buffers lie elsewhere and kernels round otherwise."""
     command = [sys.executable, "-m", "openlrm.launch", "infer.lrm", "model_name=tests/golden", f"image_input={MUG}"]
     command += [*SMALL[:-1], "source_size=56", "export_mesh=true", "export_planes=true"]
     command += [f"{kind}_dump={tmp_path}" for kind in ("mesh", "planes")]
