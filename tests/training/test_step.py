@@ -77,16 +77,18 @@ def test_loss_scale_scales_the_gradient_alone(pynative, mini, batch):
 
 def test_deferred_gradient_is_the_direct_one(mode, mini, batch):
     config = LossConfig(perceptual_weight=0.5, mask_weight=0.3)
+    # The direct one is PyNative's: a second graph would take long to compile. Its sampling kernels are others.
+    pixels, gradients = (1e-6, 1e-4) if mode == 1 else (2e-5, 2e-3)
     setup_device("CPU", 1)
     direct = LRMGradient(mini, config, REGION, 1, FakeLpips())(batch, 5, scale=4.0)
     setup_device("CPU", mode)
     deferred = DeferredGradient(mini, config, REGION, 1, 4, FakeLpips())(batch, 5, scale=4.0)
     for name, value in direct.parts.items():
         assert deferred.parts[name] == pytest.approx(value, rel=1e-5), name
-    np.testing.assert_allclose(deferred.images.asnumpy(), direct.images.asnumpy(), atol=1e-6)
+    np.testing.assert_allclose(deferred.images.asnumpy(), direct.images.asnumpy(), atol=pixels)
     wanted = named(mini, direct)
     for name, gradient in named(mini, deferred).items():
-        assert relative(gradient, wanted[name]) < 1e-4, name
+        assert relative(gradient, wanted[name]) < gradients, name
 
 
 def test_squares_have_to_fill_the_region(mini):
