@@ -17,9 +17,9 @@ from mindspore import Tensor, nn, ops
 from openlrm.ops.device import on_ascend
 from openlrm.ops.layers import stack_samples, unstack_samples
 
-# Scores of one block: 12 M floats, 48 MB. Speed is flat within 10 % from 64 to 768 rows (3072 keys, 8 heads);
-# fewer blocks compile faster in graph mode (small model: 13 s with 128 rows, 8 s with 512).
-_BLOCK_ELEMENTS = 12 * 1024 * 1024
+# Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
+# smaller ones make larger graphs to compile.
+_BLOCK_ELEMENTS = 3 * 1024 * 1024
 
 
 @ops.constexpr
