@@ -6,12 +6,6 @@
 #   scripts/train_small.sh --resume latest
 set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-
-# Ascend: which NPU, memory in pages that can be put together again, data workers apart from the compute process.
-# A CPU takes no notice of them.
-export DEVICE_ID="${DEVICE_ID:-0}"
-export MS_ALLOC_CONF="${MS_ALLOC_CONF:-enable_vmm:True;}"
-export MS_INDEPENDENT_DATASET="${MS_INDEPENDENT_DATASET:-True}"
-
+source "$repository/scripts/ascend_env.sh"
 cd "$repository"
 exec python -m openlrm.launch train.lrm --config configs/train-sample-small.yaml "$@"
