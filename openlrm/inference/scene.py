@@ -8,10 +8,10 @@ import numpy as np
 from mindspore import Tensor
 
 from openlrm.errors import UserError
-from openlrm.inference.host import HostRenderer
 from openlrm.inference.mesh import Mesh, extract_mesh
 from openlrm.inference.tiles import POINTS, TileRenderer
 from openlrm.models.rendering import TriplaneSynthesizer
+from openlrm.models.rendering.host import HostRenderer
 from openlrm.ops import prefers_host_rendering
 
 RENDERERS = ("auto", "host", "device")

@@ -24,24 +24,39 @@ def interval_weights(raw: Tensor, depths: Tensor) -> Tensor:
     return ops.concat([alpha[:, :1], alpha[:, 1:] * transmittance], axis=1)
 
 
-def composite(rgb: Tensor, weights: Tensor, depths: Tensor, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def composite(rgb: Tensor, weights: Tensor, depths: Tensor) -> Tensor:
     """Mix colours and depths of the intervals (means of their two ends).
 
     Args:
         rgb: (B, S, 3) colours at the samples.
         weights: (B, S - 1).
         depths: (B, S).
-        background: (B, 1) grey level behind the object.
 
     Returns:
-        colour (B, 3), depth (B, 1) (not yet clipped; +inf where there is no weight), total weight (B, 1).
+        (B, 5): colour without background, weighted depth, total weight.
     """
     total = weights.sum(axis=1, keepdims=True)
     # Sum over intervals of w * (c_k + c_k+1) / 2 as a sum over samples: each takes half of its two intervals.
     zero = ops.zeros_like(total)
     share = 0.5 * (ops.concat([weights, zero], axis=1) + ops.concat([zero, weights], axis=1))
-    colour = ops.BatchMatMul()(share.expand_dims(1), rgb).squeeze(1) + background * (1 - total)
-    distance = (share * depths).sum(axis=1, keepdims=True)
+    colour = ops.BatchMatMul()(share.expand_dims(1), rgb).squeeze(1)
+    return ops.concat([colour, (share * depths).sum(axis=1, keepdims=True), total], axis=1)
+
+
+def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+    """Put rays on their background and turn weighted depth into depth.
+
+    Args:
+        mixed: (B, 5) of `composite`.
+        background: (B, 1) grey level behind the object.
+        lowest: () smallest depth of a coarse sample.
+        highest: () largest one; the depth where there is no weight.
+
+    Returns:
+        colour (B, 3) and depth (B, 1).
+    """
+    total = mixed[:, 4:]
     has_weight = total > 0
-    depth = ops.select(has_weight, distance / ops.select(has_weight, total, ops.ones_like(total)), total + float("inf"))
-    return colour, depth, total
+    depth = mixed[:, 3:4] / ops.select(has_weight, total, ops.ones_like(total))
+    depth = ops.select(has_weight, depth, highest * ops.ones_like(total))
+    return mixed[:, :3] + background * (1 - total), ops.clamp(depth, lowest, highest)

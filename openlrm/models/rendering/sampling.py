@@ -24,6 +24,13 @@ def stratified_depths(near: Tensor, far: Tensor, noise: Tensor) -> Tensor:
     return near.reshape(-1, 1) + span * (steps + noise * (1 / (count - 1)))
 
 
+def coarse_bounds(near: Tensor, far: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest of the `stratified_depths`, both ()."""
+    step = 1 / (noise.shape[1] - 1)
+    span = far - near
+    return (near + span * (noise[:, 0] * step)).min(), (near + span * (1 + noise[:, -1] * step)).max()
+
+
 def importance_depths(depths: Tensor, weights: Tensor, u: Tensor) -> Tensor:
     """Draw depths where the coarse weights are.
 

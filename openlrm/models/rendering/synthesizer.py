@@ -4,14 +4,23 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.models.rendering.compositing import EMPTY_RAW_DENSITY, composite, interval_weights
+from openlrm.models.rendering.compositing import EMPTY_RAW_DENSITY, composite, finish, interval_weights
 from openlrm.models.rendering.field import TriplaneDecoder, density
+from openlrm.models.rendering.host.march import HostMarch
 from openlrm.models.rendering.rays import cube_span, generate_rays
-from openlrm.models.rendering.sampling import importance_depths, midpoint_noise, midpoint_u, stratified_depths
-from openlrm.ops import build_table, sort_by_depth, take_along_rays
+from openlrm.models.rendering.sampling import (
+    coarse_bounds,
+    importance_depths,
+    midpoint_noise,
+    midpoint_u,
+    stratified_depths,
+)
+from openlrm.ops import Linear, build_table, host_kernels, sort_by_depth, take_along_rays
 
 # Points decoded at once outside training: 64 Ki points x 96 features stay in a CPU's cache.
 _CHUNK = 65536
+
+_host_march = HostMarch()
 
 
 class TriplaneSynthesizer(nn.Cell):
@@ -66,25 +75,22 @@ class TriplaneSynthesizer(nn.Cell):
         if importance_u is None:
             importance_u = ops.rand(total, count) if self.training else midpoint_u(total, count)
 
-        table = build_table(planes)
-        coarse = stratified_depths(near.reshape(-1), far.reshape(-1), stratified_noise.reshape(total, count))
-        coarse_field = self._sample(table, origins, directions, coarse, n)
-        coarse_weights = interval_weights(ops.stop_gradient(coarse_field[..., 0]), coarse)
-        fine = importance_depths(coarse, coarse_weights, importance_u.reshape(total, count))
-        fine_field = self._sample(table, origins, directions, fine, n)
-
-        depths, order = sort_by_depth(ops.concat([coarse, fine], axis=1))
-        field = take_along_rays(ops.concat([coarse_field, fine_field], axis=1), order)
-        weights = interval_weights(field[..., 0], depths)
+        noise, u = stratified_noise.reshape(total, count), importance_u.reshape(total, count)
+        near, far = near.reshape(-1), far.reshape(-1)
+        # The loops round differently, which importance sampling makes up to 2e-5 of a colour. Outside training this
+        # renderer stays with what other modes and devices compute; openlrm.inference has the fast one.
+        if self.training and host_kernels():
+            mixed = self._march_on_host(planes, origins, directions, near, far, noise, u)
+        else:
+            mixed = self._march(planes, origins, directions, near, far, noise, u)
         background = ops.broadcast_to(bg_colors.reshape(n * views, 1), (n * views, rays)).reshape(total, 1)
-        colour, depth, weight = composite(field[..., 1:], weights, depths, background)
-        depth = ops.clamp(depth, coarse.min(), coarse.max())
+        colour, depth = finish(mixed, background, *coarse_bounds(near, far, noise))
 
         shape = (n, views, region_size, region_size)
         return {
             "images_rgb": colour.reshape((*shape, 3)).transpose(0, 1, 4, 2, 3),
             "images_depth": depth.reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),
-            "images_weight": weight.reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),
+            "images_weight": mixed[:, 4:].reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),
         }
 
     def forward_points(self, planes: Tensor, points: Tensor) -> dict:
@@ -120,6 +126,29 @@ class TriplaneSynthesizer(nn.Cell):
             points = aabb[:, :1] + unit * (aabb[:, 1:] - aabb[:, :1])
         out = self.forward_points(planes, points)
         return {key: value.reshape(n, grid_size, grid_size, grid_size, -1) for key, value in out.items()}
+
+    def _march(self, planes, origins, directions, near, far, noise, u) -> Tensor:
+        """Both passes over B rays of V views; near and far (B,), noise and u (B, S/2): (B, 5) of `composite`."""
+        objects = planes.shape[0]
+        table = build_table(planes)
+        coarse = stratified_depths(near, far, noise)
+        coarse_field = self._sample(table, origins, directions, coarse, objects)
+        coarse_weights = interval_weights(ops.stop_gradient(coarse_field[..., 0]), coarse)
+        fine = importance_depths(coarse, coarse_weights, u)
+        fine_field = self._sample(table, origins, directions, fine, objects)
+        depths, order = sort_by_depth(ops.concat([coarse, fine], axis=1))
+        field = take_along_rays(ops.concat([coarse_field, fine_field], axis=1), order)
+        return composite(field[..., 1:], interval_weights(field[..., 0], depths), depths)
+
+    def _march_on_host(self, planes, origins, directions, near, far, noise, u) -> Tensor:
+        """The same by compiled loops."""
+        objects, total = planes.shape[0], near.shape[0]
+        origins = ops.broadcast_to(origins.expand_dims(1), directions.shape).reshape(total, 3)
+        rays = [origins, directions.reshape(total, 3), near.expand_dims(1), far.expand_dims(1)]
+        of_object = [x.reshape(objects, total // objects, -1) for x in (ops.concat(rays, axis=1), noise, u)]
+        weights = [p for layer in self.decoder.net if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
+        mixed, _ = _host_march(planes, *of_object, *weights)
+        return mixed.reshape(total, 5)
 
     def _sample(self, table: Tensor, origins: Tensor, directions: Tensor, depths: Tensor, objects: int) -> Tensor:
         """Field (B, S, 4) at the depths of B rays; samples outside the cube have no density and no colour."""

@@ -1,0 +1,608 @@
+"""Compiled loops of the host renderer: the field at points, and a row of pixels from rays to colours.
+
+Each ray is finished before the next begins, so that its samples (48 x 64 numbers a layer) stay in the L1 cache.
+The maths is that of openlrm.models.rendering, which names the sources; here it is float32 loops.
+
+All kernels are in this one file: numba's cache looks at the file of the function that is cached, and would keep
+an old copy of one it calls from elsewhere. They release the GIL; the caller spreads them over threads.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import config, njit
+
+f32 = np.float32
+HIDDEN = 64
+"""Width of the decoder's hidden layers."""
+GROUP = 4
+"""Points a hidden layer works on at once; buffers are padded to a multiple of it."""
+THREADS = config.NUMBA_NUM_THREADS
+"""Cores this process may use, or what the variable of that name says."""
+EMPTY = f32(-np.inf)
+"""Raw density outside the cube: softplus of any mean with it is zero."""
+
+# Infinities are used, so neither nnan nor ninf. Sums may be reordered only where they are vectorised.
+_EXACT = {"contract", "nsz"}
+_REORDER = _EXACT | {"reassoc"}
+
+
+class Field(NamedTuple):
+    """A triplane and its decoder, laid out for the kernels; all float32, C-contiguous.
+
+    Attributes:
+        side: texels a side of a plane in its ring of zero texels, H + 2.
+        table: (3 * side * side * HIDDEN,) planes times the decoder's first layer, channel-last, in that ring.
+        bias: (HIDDEN,) of the first layer.
+        weight1: (HIDDEN * HIDDEN,), input-major.
+        bias1: (HIDDEN,).
+        weight2: as weight1.
+        bias2: (HIDDEN,).
+        head: (4, HIDDEN), raw density and the colours' logits.
+        head_bias: (4,).
+    """
+
+    side: int
+    table: np.ndarray
+    bias: np.ndarray
+    weight1: np.ndarray
+    bias1: np.ndarray
+    weight2: np.ndarray
+    bias2: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+
+
+@njit(fastmath=_EXACT)
+def _cell(value, side):
+    """Texel of the padded plane at or below a coordinate, and the fraction to the next."""
+    half = f32(side - 2) * f32(0.5)
+    # Outside, the coordinate stays on the ring, which is zero; so does a NaN, as long as 0 is the first argument.
+    grid = min(max(f32(0), value * half + (half + f32(0.5))), f32(side - 1))
+    texel = min(int(grid), side - 2)
+    return texel, grid - f32(texel)
+
+
+@njit(fastmath=_EXACT)
+def _first_layer(field, x, y, z, out):
+    """ReLU of the first layer at a point: 12 texels mixed (bilinear on planes (x, y), (x, z), (z, y))."""
+    side, table, bias = field.side, field.table, field.bias
+    column_x, fx = _cell(x, side)
+    row_y, fy = _cell(y, side)
+    texel_z, fz = _cell(z, side)
+    line, plane = side * HIDDEN, side * side * HIDDEN
+    at = row_y * line + column_x * HIDDEN
+    xy0, xy1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
+    at = plane + texel_z * line + column_x * HIDDEN
+    xz0, xz1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
+    at = 2 * plane + row_y * line + texel_z * HIDDEN
+    zy0, zy1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
+    gx, gy, gz = f32(1) - fx, f32(1) - fy, f32(1) - fz
+    a0, a1, a2, a3 = gy * gx, gy * fx, fy * gx, fy * fx
+    b0, b1, b2, b3 = gz * gx, gz * fx, fz * gx, fz * fx
+    c0, c1, c2, c3 = gy * gz, gy * fz, fy * gz, fy * fz
+    for j in range(HIDDEN):
+        k = HIDDEN + j
+        total = bias[j] + (a0 * xy0[j] + a1 * xy0[k] + a2 * xy1[j] + a3 * xy1[k])
+        total += b0 * xz0[j] + b1 * xz0[k] + b2 * xz1[j] + b3 * xz1[k]
+        total += c0 * zy0[j] + c1 * zy0[k] + c2 * zy1[j] + c3 * zy1[k]
+        out[j] = max(total, f32(0))
+
+
+@njit(fastmath=_REORDER)
+def _multiply(inputs, count, weight, bias, outputs):
+    """Inputs W + b of `count` rows, a multiple of GROUP.
+
+    Four inputs of four points at once: the 16 factors stay in registers over the inner loop, where a weight that
+    is loaded serves four products. As fast as BLAS on so few rows (100 GFLOP/s a core), bias included.
+    """
+    n = HIDDEN
+    for p in range(0, count * n, GROUP * n):
+        x, out = inputs[p : p + GROUP * n], outputs[p : p + GROUP * n]
+        for j in range(n):
+            out[j] = out[n + j] = out[2 * n + j] = out[3 * n + j] = bias[j]
+        for k in range(0, n, 4):
+            w = weight[k * n : (k + 4) * n]
+            a0, a1, a2, a3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+            b0, b1, b2, b3 = x[n + k], x[n + k + 1], x[n + k + 2], x[n + k + 3]
+            c0, c1, c2, c3 = x[2 * n + k], x[2 * n + k + 1], x[2 * n + k + 2], x[2 * n + k + 3]
+            d0, d1, d2, d3 = x[3 * n + k], x[3 * n + k + 1], x[3 * n + k + 2], x[3 * n + k + 3]
+            for j in range(n):
+                w0, w1, w2, w3 = w[j], w[n + j], w[2 * n + j], w[3 * n + j]
+                out[j] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+                out[n + j] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
+                out[2 * n + j] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
+                out[3 * n + j] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+
+
+@njit(fastmath=_EXACT)
+def _hidden_layer(inputs, count, weight, bias, outputs):
+    """ReLU(inputs W + b) of `count` rows, a multiple of GROUP."""
+    _multiply(inputs, count, weight, bias, outputs)
+    for j in range(count * HIDDEN):
+        outputs[j] = max(outputs[j], f32(0))
+
+
+@njit(fastmath=_EXACT)
+def _decode(field, hidden, other, count, decoded):
+    """Other layers of the decoder: `hidden` after the first -> `decoded` (count, 4); overwrites both buffers."""
+    padded = (count + GROUP - 1) // GROUP * GROUP
+    _hidden_layer(hidden, padded, field.weight1, field.bias1, other)
+    _hidden_layer(other, padded, field.weight2, field.bias2, hidden)
+    _head(field, hidden, count, decoded)
+
+
+@njit(fastmath=_REORDER)
+def _head(field, hidden, count, decoded):
+    """Last layer: raw density and colour logits (count, 4)."""
+    for p in range(count):
+        row = hidden[p * HIDDEN : (p + 1) * HIDDEN]
+        for c in range(4):
+            head = field.head[c]
+            total = f32(0)
+            for j in range(HIDDEN):
+                total += row[j] * head[j]
+            decoded[p, c] = total + field.head_bias[c]
+
+
+@njit(fastmath=_EXACT)
+def _softplus(value):
+    return max(value, f32(0)) + math.log1p(math.exp(-abs(value)))
+
+
+@njit(fastmath=_EXACT)
+def _color(logit):
+    return f32(1.002) / (f32(1) + math.exp(-logit)) - f32(0.001)
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def evaluate_points(field, points, density, rgb):
+    """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
+    block = 64
+    hidden, other = np.zeros(block * HIDDEN, f32), np.zeros(block * HIDDEN, f32)
+    decoded = np.empty((block, 4), f32)
+    for start in range(0, len(points), block):
+        count = min(block, len(points) - start)
+        for i in range(count):
+            x, y, z = points[start + i]
+            _first_layer(field, x, y, z, hidden[i * HIDDEN : (i + 1) * HIDDEN])
+        _decode(field, hidden, other, count, decoded)
+        for i in range(count):
+            density[start + i] = _softplus(decoded[i, 0] - f32(1))
+        if len(rgb) > 0:
+            for i in range(count):
+                for c in range(3):
+                    rgb[start + i, c] = _color(decoded[i, 1 + c])
+
+
+@njit(fastmath=_EXACT)
+def _direction(camera, row, column, size):
+    """Unit direction in world axes of the ray through a pixel's centre."""
+    u, v = (f32(column) + f32(0.5)) / f32(size), (f32(row) + f32(0.5)) / f32(size)
+    x, y, z = (u - camera[18]) / camera[16], (camera[21] - v) / camera[20], f32(-1)
+    length = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length
+    return (
+        camera[0] * x + camera[1] * y + camera[2] * z,
+        camera[4] * x + camera[5] * y + camera[6] * z,
+        camera[8] * x + camera[9] * y + camera[10] * z,
+    )
+
+
+@njit(fastmath=_EXACT)
+def _span(camera, direction):
+    """Where a ray enters and leaves the cube; far <= near when it misses."""
+    near, far = f32(-np.inf), f32(np.inf)
+    for axis in range(3):
+        origin, slope = camera[4 * axis + 3], direction[axis]
+        if abs(slope) < f32(1e-9):
+            slope = f32(1e-9)
+        a, b = (f32(-1) - origin) / slope, (f32(1) - origin) / slope
+        near, far = max(near, min(a, b)), min(far, max(a, b))
+    return near, far
+
+
+@njit(nogil=True, cache=True)
+def frame_span(camera, size):
+    """Nearest entry and farthest exit over the rays of a frame that hit the cube; (1, 2) when none does."""
+    nearest, farthest = f32(np.inf), f32(-np.inf)
+    for row in range(size):
+        for column in range(size):
+            near, far = _span(camera, _direction(camera, row, column, size))
+            if far > near:
+                nearest, farthest = min(nearest, near), max(farthest, far)
+    if farthest < nearest:
+        return f32(1), f32(2)
+    return nearest, farthest
+
+
+@njit(fastmath=_EXACT)
+def _interval_weights(raw, depths, weights):
+    """Alpha of each interval times the transmittance before it."""
+    transmittance = f32(1)
+    for i in range(len(depths) - 1):
+        density = _softplus((raw[i] + raw[i + 1]) * f32(0.5) - f32(1))
+        alpha = f32(1) - math.exp(-density * (depths[i + 1] - depths[i]))
+        weights[i] = alpha * transmittance
+        transmittance *= f32(1) - alpha + f32(1e-10)
+
+
+@njit(fastmath=_EXACT)
+def _importance_depths(depths, weights, u, cdf, fine):
+    """Depths at increasing u of the widened weights, entry k at midpoint k (the released models' shift)."""
+    last = len(weights) - 1
+    total = f32(0)
+    cdf[0] = f32(0)
+    for i in range(1, last):
+        # Mean of two running maxima of two; the outermost weights count twice.
+        smooth = (max(weights[i - 1], weights[i]) + max(weights[i], weights[i + 1])) * f32(0.5) + f32(0.01)
+        total += smooth + f32(1e-5)
+        cdf[i] = total
+    for i in range(1, last):
+        cdf[i] /= total
+    above = 0
+    for k in range(len(fine)):
+        while above < last and cdf[above] <= u[k]:
+            above += 1
+        low, high = max(above - 1, 0), min(above, last - 1)
+        step = cdf[high] - cdf[low]
+        if step < f32(1e-5):
+            step = f32(1)
+        start, stop = (depths[low] + depths[low + 1]) * f32(0.5), (depths[high] + depths[high + 1]) * f32(0.5)
+        fine[k] = start + (u[k] - cdf[low]) / step * (stop - start)
+
+
+@njit
+def _merge(coarse, fine, order, depths):
+    """Merge two increasing lists; `order` says where in (coarse, fine) each comes from."""
+    i, j = 0, 0
+    for k in range(len(depths)):
+        if j == len(fine) or (i < len(coarse) and coarse[i] <= fine[j]):
+            order[k], depths[k] = i, coarse[i]
+            i += 1
+        else:
+            order[k], depths[k] = len(coarse) + j, fine[j]
+            j += 1
+
+
+class Buffers(NamedTuple):
+    """What a ray needs while it is marched, S samples in each of two passes; reused from ray to ray."""
+
+    hidden: np.ndarray
+    other: np.ndarray
+    packed: np.ndarray
+    decoded: np.ndarray
+    coarse: np.ndarray
+    fine: np.ndarray
+    depths: np.ndarray
+    weights: np.ndarray
+    cdf: np.ndarray
+    raw: np.ndarray
+    order: np.ndarray
+
+
+@njit
+def _buffers(samples):
+    return Buffers(
+        np.zeros((samples + GROUP - 1) * HIDDEN, f32),
+        np.zeros((samples + GROUP - 1) * HIDDEN, f32),
+        np.empty((samples, 4), f32),
+        np.empty((2 * samples, 4), f32),
+        np.empty(samples, f32),
+        np.empty(samples, f32),
+        np.empty(2 * samples, f32),
+        np.empty(2 * samples - 1, f32),
+        np.empty(samples - 2, f32),
+        np.empty(2 * samples, f32),
+        np.empty(2 * samples, np.int64),
+    )
+
+
+@njit(fastmath=_EXACT)
+def _sample_ray(field, origin, direction, depths, buffers, decoded):
+    """Raw density and colour logits (S, 4) at depths of a ray; only samples inside the cube are computed."""
+    hidden, packed = buffers.hidden, buffers.packed
+    count = 0
+    for s in range(len(depths)):
+        x = depths[s] * direction[0] + origin[0]
+        y = depths[s] * direction[1] + origin[1]
+        z = depths[s] * direction[2] + origin[2]
+        decoded[s, 0] = EMPTY
+        if max(abs(x), abs(y), abs(z)) <= f32(1):
+            _first_layer(field, x, y, z, hidden[count * HIDDEN : (count + 1) * HIDDEN])
+            decoded[s, 0] = f32(0)
+            count += 1
+    _decode(field, hidden, buffers.other, count, packed)
+    count = 0
+    for s in range(len(depths)):
+        if decoded[s, 0] != EMPTY:
+            decoded[s] = packed[count]
+            count += 1
+
+
+@njit(fastmath=_EXACT)
+def _march(field, origin, direction, near, far, noise, u, buffers):
+    """Both passes over a ray: leaves depths, order, decoded and weights of all its samples in the buffers."""
+    coarse, fine, depths, decoded = buffers.coarse, buffers.fine, buffers.depths, buffers.decoded
+    samples = len(coarse)
+    step = f32(1 / (samples - 1))
+    for k in range(samples):
+        coarse[k] = near + (far - near) * ((f32(k) + noise[k]) * step)
+    _sample_ray(field, origin, direction, coarse, buffers, decoded[:samples])
+    coarse_weights = buffers.weights[: samples - 1]
+    _interval_weights(decoded[:samples, 0], coarse, coarse_weights)
+    _importance_depths(coarse, coarse_weights, u, buffers.cdf, fine)
+    _sample_ray(field, origin, direction, fine, buffers, decoded[samples:])
+    _merge(coarse, fine, buffers.order, depths)
+    for k in range(2 * samples):
+        buffers.raw[k] = decoded[buffers.order[k], 0]
+    _interval_weights(buffers.raw, depths, buffers.weights)
+
+
+@njit(fastmath=_EXACT)
+def _composite(buffers, rgb):
+    """Mix a ray's colours into `rgb` (3,), without background; return weighted depth and total weight."""
+    decoded, order, depths, weights = buffers.decoded, buffers.order, buffers.depths, buffers.weights
+    total, distance = f32(0), f32(0)
+    rgb[:] = f32(0)
+    before = f32(0)
+    for k in range(len(depths)):
+        # A sample takes half of each interval it ends.
+        after = weights[k] if k < len(weights) else f32(0)
+        share = f32(0.5) * (before + after)
+        total += after
+        before = after
+        if share > 0:
+            distance += share * depths[k]
+            for c in range(3):
+                rgb[c] += share * _color(decoded[order[k], 1 + c])
+    return distance, total
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, mask, bounds):
+    """Render rows of a frame.
+
+    Args:
+        field: what is shown.
+        camera: (25,) camera-to-world matrix and intrinsics, see openlrm.models.rendering.rays.
+        rows: (first, one past the last).
+        missed: near and far of rays that miss the cube.
+        noise: (S,) stratified noise of every ray.
+        u: (S,) importance positions of every ray, increasing.
+        background: grey level.
+        rgb: (size, size, 3), written.
+        depth: (size, size), written; +inf without weight, not clipped.
+        mask: (size, size), written.
+        bounds: (size, 2), written: smallest and largest coarse depth of each row.
+    """
+    size = len(mask)
+    buffers = _buffers(len(noise))
+    coarse = buffers.coarse
+    origin = camera[3], camera[7], camera[11]
+    for row in range(rows[0], rows[1]):
+        bounds[row, 0], bounds[row, 1] = f32(np.inf), f32(-np.inf)
+        for column in range(size):
+            direction = _direction(camera, row, column, size)
+            near, far = _span(camera, direction)
+            hit = far > near
+            if not hit:
+                near, far = missed
+            _march(field, origin, direction, near, far, noise, u, buffers)
+            bounds[row, 0], bounds[row, 1] = min(bounds[row, 0], coarse[0]), max(bounds[row, 1], coarse[-1])
+            distance, total = _composite(buffers, rgb[row, column])
+            for c in range(3):
+                rgb[row, column, c] += background * (f32(1) - total)
+            depth[row, column] = distance / total if total > 0 else f32(np.inf)
+            mask[row, column] = total
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def render_rays(field, rays, noise, u, mixed, depths):
+    """Render rays one by one.
+
+    Args:
+        field: what is shown.
+        rays: (B, 8): origin, unit direction, near, far.
+        noise: (B, S) stratified noise.
+        u: (B, S) importance positions, increasing along each ray.
+        mixed: (B, 5), written: colour without background, weighted depth, total weight.
+        depths: (B, 2 S), written: where the samples were taken, increasing.
+    """
+    buffers = _buffers(noise.shape[1])
+    for r in range(len(rays)):
+        ray = rays[r]
+        _march(field, ray[:3], ray[3:6], ray[6], ray[7], noise[r], u[r], buffers)
+        mixed[r, 3], mixed[r, 4] = _composite(buffers, mixed[r, :3])
+        depths[r] = buffers.depths
+
+
+class FieldGradient(NamedTuple):
+    """Sums of the gradients of a `Field`, laid out as it is."""
+
+    table: np.ndarray
+    bias: np.ndarray
+    weight1: np.ndarray
+    bias1: np.ndarray
+    weight2: np.ndarray
+    bias2: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+
+
+@njit(fastmath=_REORDER)
+def _weight_gradient(inputs, outer, count, weight, bias):
+    """Add inputs^T outer to `weight` and the sum of outer's rows to `bias`; `count` rows, a multiple of GROUP."""
+    n = HIDDEN
+    for p in range(0, count * n, GROUP * n):
+        x, d = inputs[p : p + GROUP * n], outer[p : p + GROUP * n]
+        for j in range(n):
+            bias[j] += d[j] + d[n + j] + d[2 * n + j] + d[3 * n + j]
+        for k in range(0, n, 4):
+            w = weight[k * n : (k + 4) * n]
+            a0, a1, a2, a3 = x[k], x[n + k], x[2 * n + k], x[3 * n + k]
+            b0, b1, b2, b3 = x[k + 1], x[n + k + 1], x[2 * n + k + 1], x[3 * n + k + 1]
+            c0, c1, c2, c3 = x[k + 2], x[n + k + 2], x[2 * n + k + 2], x[3 * n + k + 2]
+            e0, e1, e2, e3 = x[k + 3], x[n + k + 3], x[2 * n + k + 3], x[3 * n + k + 3]
+            for j in range(n):
+                d0, d1, d2, d3 = d[j], d[n + j], d[2 * n + j], d[3 * n + j]
+                w[j] += a0 * d0 + a1 * d1 + a2 * d2 + a3 * d3
+                w[n + j] += b0 * d0 + b1 * d1 + b2 * d2 + b3 * d3
+                w[2 * n + j] += c0 * d0 + c1 * d1 + c2 * d2 + c3 * d3
+                w[3 * n + j] += e0 * d0 + e1 * d1 + e2 * d2 + e3 * d3
+
+
+@njit(fastmath=_EXACT)
+def _mask(gradient, outputs, count):
+    """Zero the gradient where a ReLU gave zero."""
+    for j in range(count * HIDDEN):
+        gradient[j] = gradient[j] if outputs[j] > 0 else f32(0)
+
+
+@njit(fastmath=_EXACT)
+def _first_layer_gradient(side, x, y, z, gradient, table):
+    """Transpose of the mixing in `_first_layer`: add a row's gradient to its 12 texels."""
+    column_x, fx = _cell(x, side)
+    row_y, fy = _cell(y, side)
+    texel_z, fz = _cell(z, side)
+    gx, gy, gz = f32(1) - fx, f32(1) - fy, f32(1) - fz
+    line, plane = side * HIDDEN, side * side * HIDDEN
+    at = row_y * line + column_x * HIDDEN
+    _scatter(table, at, line, gradient, gy * gx, gy * fx, fy * gx, fy * fx)
+    at = plane + texel_z * line + column_x * HIDDEN
+    _scatter(table, at, line, gradient, gz * gx, gz * fx, fz * gx, fz * fx)
+    at = 2 * plane + row_y * line + texel_z * HIDDEN
+    _scatter(table, at, line, gradient, gy * gz, gy * fz, fy * gz, fy * fz)
+
+
+@njit(fastmath=_EXACT)
+def _scatter(table, at, line, gradient, w0, w1, w2, w3):
+    upper, lower = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
+    for j in range(HIDDEN):
+        upper[j] += w0 * gradient[j]
+        upper[HIDDEN + j] += w1 * gradient[j]
+        lower[j] += w2 * gradient[j]
+        lower[HIDDEN + j] += w3 * gradient[j]
+
+
+@njit(fastmath=_EXACT)
+def _composite_gradient(decoded, depths, mixed, passed, before, gradient):
+    """Gradient of a ray's raw densities and colour logits.
+
+    Args:
+        decoded: (S, 4) raw densities and logits in the order of depth; overwritten, logits by colours.
+        depths: (S,).
+        mixed: (5,) gradient of colour, weighted depth and total weight.
+        passed: (S,) scratch: share of the light that passes each interval.
+        before: (S,) scratch: transmittance before each interval.
+        gradient: (S, 4), written.
+    """
+    last = len(depths) - 1
+    through, weight = f32(1), f32(0)
+    for k in range(last + 1):
+        share = weight
+        weight = f32(0)
+        if k < last:
+            density = _softplus((decoded[k, 0] + decoded[k + 1, 0]) * f32(0.5) - f32(1))
+            passed[k] = math.exp(-density * (depths[k + 1] - depths[k]))
+            before[k] = through
+            weight = (f32(1) - passed[k]) * through
+            through *= passed[k] + f32(1e-10)
+        share = f32(0.5) * (share + weight)
+        gradient[k, 0] = f32(0)
+        for c in range(1, 4):
+            part = f32(1) / (f32(1) + math.exp(-decoded[k, c]))
+            gradient[k, c] = mixed[c - 1] * share * f32(1.002) * part * (f32(1) - part)
+            decoded[k, c] = f32(1.002) * part - f32(0.001)
+    # What a unit of light that passes an interval is worth behind it.
+    behind = f32(0)
+    for k in range(last - 1, -1, -1):
+        worth = (depths[k] + depths[k + 1]) * mixed[3]
+        for c in range(1, 4):
+            worth += (decoded[k, c] + decoded[k + 1, c]) * mixed[c - 1]
+        worth = f32(0.5) * worth + mixed[4]
+        raw = (decoded[k, 0] + decoded[k + 1, 0]) * f32(0.5) - f32(1)
+        slope = passed[k] * (depths[k + 1] - depths[k]) / (f32(1) + math.exp(-raw))
+        of_raw = f32(0.5) * before[k] * (worth - behind) * slope
+        gradient[k, 0] += of_raw
+        gradient[k + 1, 0] += of_raw
+        behind = worth * (f32(1) - passed[k]) + behind * (passed[k] + f32(1e-10))
+
+
+@njit(fastmath=_REORDER)
+def _head_gradient(field, sums, of_decoded, hidden, count, out):
+    """Through the last layer: gradient (count, 4) of its output -> `out`, of its input before the ReLU."""
+    head = field.head
+    for p in range(count):
+        row, target, d = hidden[p * HIDDEN : (p + 1) * HIDDEN], out[p * HIDDEN : (p + 1) * HIDDEN], of_decoded[p]
+        d0, d1, d2, d3 = d[0], d[1], d[2], d[3]
+        for c in range(4):
+            sums.head_bias[c] += d[c]
+        for j in range(HIDDEN):
+            sums.head[0, j] += d0 * row[j]
+            sums.head[1, j] += d1 * row[j]
+            sums.head[2, j] += d2 * row[j]
+            sums.head[3, j] += d3 * row[j]
+            total = d0 * head[0, j] + d1 * head[1, j] + d2 * head[2, j] + d3 * head[3, j]
+            target[j] = total if row[j] > 0 else f32(0)
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def backpropagate_rays(field, transposed1, transposed2, rays, depths, mixed, sums):
+    """Add the gradient of `render_rays` to `sums`; samples stay where they were, and are computed again.
+
+    Args:
+        field: what was shown.
+        transposed1: (HIDDEN * HIDDEN,), the field's weight1, output-major.
+        transposed2: weight2 likewise.
+        rays: (B, 8): origin, unit direction, near, far.
+        depths: (B, 2 S) of `render_rays`.
+        mixed: (B, 5), gradient of its `mixed`.
+        sums: `FieldGradient`.
+    """
+    samples = depths.shape[1]
+    room = (samples + GROUP - 1) * HIDDEN
+    first, second, third = np.zeros(room, f32), np.zeros(room, f32), np.zeros(room, f32)
+    of_later, of_earlier = np.zeros(room, f32), np.zeros(room, f32)
+    nothing = np.zeros(HIDDEN, f32)
+    inside, points = np.empty(samples, np.int64), np.empty((samples, 3), f32)
+    packed, decoded = np.empty((samples, 4), f32), np.empty((samples, 4), f32)
+    passed, before = np.empty(samples, f32), np.empty(samples, f32)
+    of_decoded = np.empty((samples, 4), f32)
+    for r in range(len(rays)):
+        ray, where = rays[r], depths[r]
+        count = 0
+        for s in range(samples):
+            x, y, z = where[s] * ray[3] + ray[0], where[s] * ray[4] + ray[1], where[s] * ray[5] + ray[2]
+            decoded[s, 0] = EMPTY
+            decoded[s, 1:] = f32(0)
+            if max(abs(x), abs(y), abs(z)) <= f32(1):
+                points[count, 0], points[count, 1], points[count, 2] = x, y, z
+                _first_layer(field, x, y, z, first[count * HIDDEN : (count + 1) * HIDDEN])
+                inside[count] = s
+                count += 1
+        if count == 0:
+            continue
+        padded = (count + GROUP - 1) // GROUP * GROUP
+        _hidden_layer(first, padded, field.weight1, field.bias1, second)
+        _hidden_layer(second, padded, field.weight2, field.bias2, third)
+        _head(field, third, count, packed)
+        for i in range(count):
+            decoded[inside[i]] = packed[i]
+        _composite_gradient(decoded, where, mixed[r], passed, before, of_decoded)
+        for i in range(count):
+            packed[i] = of_decoded[inside[i]]
+        _head_gradient(field, sums, packed, third, count, of_later)
+        of_later[count * HIDDEN : padded * HIDDEN] = f32(0)
+        _weight_gradient(second, of_later, padded, sums.weight2, sums.bias2)
+        _multiply(of_later, padded, transposed2, nothing, of_earlier)
+        _mask(of_earlier, second, padded)
+        _weight_gradient(first, of_earlier, padded, sums.weight1, sums.bias1)
+        _multiply(of_earlier, padded, transposed1, nothing, of_later)
+        _mask(of_later, first, padded)
+        for i in range(count):
+            row = of_later[i * HIDDEN : (i + 1) * HIDDEN]
+            for j in range(HIDDEN):
+                sums.bias[j] += row[j]
+            _first_layer_gradient(field.side, points[i, 0], points[i, 1], points[i, 2], row, sums.table)
