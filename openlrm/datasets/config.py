@@ -47,6 +47,9 @@ class DataConfig:
         "auto", "distance of the source camera after that: auto keeps its own"
     )
     held_out_views: list[int] = option([], "indices of views that are never drawn, for validation", minimum=0)
+    source_views: list[int] = option(
+        [], "indices of the views that the source is drawn from; all without these", minimum=0
+    )
     max_broken: int = option(100, "broken objects that are passed over before training stops", minimum=0)
     cache_mib: int = option(256, "decoded views kept in memory by every worker, MiB", minimum=0)
 
@@ -54,8 +57,8 @@ class DataConfig:
         """Check what no single option can.
 
         Raises:
-            UserError: no subset or background, sizes that contradict each other, or a distance that is neither
-                `auto` nor positive.
+            UserError: no subset or background, sizes that contradict each other, a source view that is held out, or
+                a distance that is neither `auto` nor positive.
         """
         if not self.subsets:
             raise UserError("no data", "subsets", "give at least one set of objects")
@@ -65,6 +68,9 @@ class DataConfig:
         if not sizes[0] <= sizes[1] <= sizes[2]:
             what = "render_region_size={}, render_image_low={} and render_image_high={} do not ascend".format(*sizes)
             raise UserError(what, hint="a region is cut out of an image of low..high pixels")
+        if both := sorted(set(self.source_views) & set(self.held_out_views)):
+            hint = "a held-out view is never drawn: take it out of one of the two"
+            raise UserError(f"view {both[0]} is in source_views and in held_out_views", hint=hint)
         distance = self.normed_dist_to_center
         if distance != "auto" and not (isinstance(distance, (int, float)) and 0 < distance < float("inf")):
             raise UserError(f"normed_dist_to_center={distance} is neither auto nor a positive number")

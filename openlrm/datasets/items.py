@@ -149,13 +149,9 @@ class TrainItems:
         return self._mixture.order(np.random.default_rng([self.seed, epoch, 0]))
 
     def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        config = self.config
-        count, region = config.sample_side_views + 1, config.render_region_size
-        drawable = np.setdiff1d(np.arange(len(source)), config.held_out_views)
-        if len(drawable) < count:
-            what = f"the object has {len(drawable)} views to draw from, {count} are needed"
-            raise UserError(what, source.folder, "lower sample_side_views")
-        views = rng.choice(drawable, count, replace=False)
+        config, region = self.config, self.config.render_region_size
+        views = self._draw_views(source, rng)
+        count = len(views)
         resolution = int(rng.integers(config.render_image_low, config.render_image_high + 1))
         anchors = rng.integers(0, resolution - region + 1, (count, 2))
         backgrounds = rng.choice(np.array(config.backgrounds, np.float32), count)
@@ -179,6 +175,21 @@ class TrainItems:
             "render_bg_colors": backgrounds[:, None],
         }
         return {name: np.ascontiguousarray(array, np.float32) for name, array in item.items()}
+
+    def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:
+        """Draw side views + 1 different views, the source first."""
+        config, count = self.config, self.config.sample_side_views + 1
+        drawable = np.setdiff1d(np.arange(len(source)), config.held_out_views)
+        if len(drawable) < count:
+            what = f"the object has {len(drawable)} views to draw from, {count} are needed"
+            raise UserError(what, source.folder, "lower sample_side_views")
+        if not config.source_views:
+            return rng.choice(drawable, count, replace=False)
+        if (last := max(config.source_views)) >= len(source):
+            what = f"no view {last} of source_views: the object has views 0 to {len(source) - 1}"
+            raise UserError(what, source.folder, "give views that every object has")
+        first = rng.choice(config.source_views)
+        return np.append(first, rng.choice(drawable[drawable != first], count - 1, replace=False))
 
     def _planes(self, number: int, source: ObjaverseObject, view: int) -> np.ndarray:
         key = (number, view)

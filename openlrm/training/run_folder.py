@@ -18,6 +18,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from openlrm.config import save_config
+from openlrm.config.schema import structured
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path, ensure_dir
 
@@ -74,7 +75,9 @@ def changed_options(folder: Path, config: object) -> dict[str, tuple]:
         then = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     except Exception as error:
         raise UserError(f"cannot read the run's config ({error})", folder / CONFIG) from error
-    before, now = _flatten(then), _flatten(dataclasses.asdict(config))
+    # An option that came after the run began has had its default.
+    defaults = OmegaConf.to_container(structured(type(config)))
+    before, now = _flatten(defaults) | _flatten(then), _flatten(dataclasses.asdict(config))
     return {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
 
 

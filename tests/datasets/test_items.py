@@ -174,6 +174,40 @@ def test_held_out_views_are_never_drawn(root):
     assert seen == {"001", "002", "003", "005"}
 
 
+def drawn_views(root, count=60, **options):
+    """Views of each item, the source first."""
+    poses = {tuple(np.load(file).ravel()): int(file.stem) for file in root.glob("*/pose/*.npy")}
+    items = TrainItems(config(root, normalize_camera=False, **options), 5)
+    cameras = (items.item(3, index)["render_camera"] for index in range(count))
+    return [[poses[tuple(camera[:12])] for camera in views] for views in cameras]
+
+
+def test_the_source_is_drawn_from_the_source_views(root):
+    views = drawn_views(root, source_views=[1, 4], held_out_views=[2])
+    assert {source for source, *_ in views} == {1, 4}
+    # The other source view is drawn beside it like any view, the one chosen is not drawn again.
+    assert {view for source, *others in views if source == 1 for view in others} == {0, 3, 4, 5}
+    assert {view for source, *others in views if source == 4 for view in others} == {0, 1, 3, 5}
+    assert all(len(set(item)) == 3 for item in views)
+    assert {source for source, *_ in drawn_views(root, source_views=[0])} == {0}
+
+
+def test_without_source_views_the_draws_are_those_of_all_earlier_runs(root):
+    expected = [np.random.default_rng([5, 3, 1 + i]).choice(6, 3, replace=False).tolist() for i in range(10)]
+    assert drawn_views(root, 10) == expected
+    kept = np.array([0, 2, 3, 5])
+    expected = [np.random.default_rng([5, 3, 1 + i]).choice(kept, 3, replace=False).tolist() for i in range(10)]
+    assert drawn_views(root, 10, held_out_views=[1, 4]) == expected
+
+
+def test_source_views_that_cannot_be(root):
+    with pytest.raises(UserError, match="view 4 is in source_views and in held_out_views"):
+        config(root, source_views=[0, 4], held_out_views=[4, 5])
+    items = TrainItems(config(root, source_views=[0, 6]), 0)
+    with pytest.raises(UserError, match="4 of 4 objects are broken.*no view 6 of source_views.*views 0 to 5"):
+        items.item(0, 0)
+
+
 def nan_pose(folder):
     np.save(folder / "pose" / "002.npy", np.full((3, 4), np.nan))
 

@@ -47,6 +47,16 @@ def test_changed_options_are_found_with_both_values(tmp_path):
     assert changed_options(folder, RunConfig(train=train)) == {"train.batch_size": (1, 4)}
 
 
+def test_an_option_younger_than_the_run_had_its_default(tmp_path):
+    folder = start(tmp_path)
+    text = (folder / "cfg.yaml").read_text()
+    assert "  use_ema: false\n" in text
+    (folder / "cfg.yaml").write_text(text.replace("  use_ema: false\n", ""))
+    assert changed_options(folder, RunConfig()) == {}
+    train = dataclasses.replace(RunConfig().train, use_ema=True)
+    assert changed_options(folder, RunConfig(train=train)) == {"train.use_ema": (False, True)}
+
+
 def test_latest_run_is_the_newest_with_checkpoints(tmp_path):
     for name, complete in [("2026-01-01T00-00-00", True), ("2026-01-02T00-00-00", True), ("2026-01-03", False)]:
         folder = tmp_path / "lrm" / name
