@@ -12,9 +12,11 @@ On Ascend everything is (N, L, D).
 
 import math
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.ops.device import on_ascend
+from openlrm.ops.device import host_kernels, on_ascend
+from openlrm.ops.host import host_array, host_threads, spread
 from openlrm.ops.layers import stack_samples, unstack_samples
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
@@ -71,7 +73,40 @@ class BlockedAttention(nn.Cell):
         return (dq[0] if len(dq) == 1 else ops.concat(dq, axis=1)), dk, dv
 
 
+class HostAttention(nn.Cell):
+    """The same by compiled loops, for heads of 64 in PyNative on a CPU."""
+
+    def construct(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, Lq, 64), (B, 64, Lk), (B, 64, Lk) -> (B, 64, Lq), and logarithms (B, Lq) for the gradient."""
+        from openlrm.ops.host_attention import WIDTH, attend
+
+        q, k, v = map(host_array, (q, k, v))
+        batch, queries, width = q.shape
+        out, logarithms = np.empty((batch, width, queries), np.float32), np.empty((batch, queries), np.float32)
+        # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
+        rows = -(-queries * batch // max(batch, 2 * host_threads()))
+        rows = -(-rows // WIDTH) * WIDTH
+        parts = -(-queries // rows)
+
+        def work(task: int) -> None:
+            head, start = task // parts, task % parts * rows
+            attend(q[head], k[head], v[head], start, min(start + rows, queries), out[head], logarithms[head])
+
+        spread(work, batch * parts)
+        return Tensor.from_numpy(out), Tensor.from_numpy(logarithms)
+
+    def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of q, k, v."""
+        from openlrm.ops.host_attention import attend_gradient
+
+        arrays = [host_array(x) for x in (q, k, v, *out, dout[0])]
+        gradients = [np.empty(x.shape, np.float32) for x in arrays[:3]]
+        spread(lambda head: attend_gradient(*(x[head] for x in (*arrays, *gradients))), len(arrays[0]))
+        return tuple(map(Tensor.from_numpy, gradients))
+
+
 _blocked = BlockedAttention()
+_host_attention = HostAttention()
 _nt = ops.MatMul(transpose_b=True)
 _tt = ops.MatMul(transpose_a=True, transpose_b=True)
 
@@ -120,11 +155,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BSH")
     # Scaling after the transposition makes the one contiguous copy that the products need.
     q = q.reshape(n, queries, heads, head_dim).transpose(0, 2, 1, 3) * scale
-    out = _blocked(
-        q.reshape(n * heads, queries, head_dim),
-        k.reshape(n * heads, head_dim, k.shape[2]),
-        v.reshape(n * heads, head_dim, v.shape[2]),
-    )
+    q = q.reshape(n * heads, queries, head_dim)
+    k = k.reshape(n * heads, head_dim, k.shape[2])
+    v = v.reshape(n * heads, head_dim, v.shape[2])
+    if host_kernels() and head_dim == 64:
+        out, _ = _host_attention(q, k, v)
+    else:
+        out = _blocked(q, k, v)
     return out.reshape(n, dim, queries)
 
 

@@ -1,12 +1,14 @@
 """Blocked attention against the plain formula, with gradients."""
 
+import sys
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops import attention, project_context, project_output, split_context
-from openlrm.ops.attention import BlockedAttention
+from openlrm.ops.attention import BlockedAttention, HostAttention
 
 # 21 scores a query row: blocks of 4, 4 and 2 rows; of one row; all at once.
 BATCH, QUERIES, KEYS, DIM = 3, 10, 7, 5
@@ -109,3 +111,58 @@ def test_heads(mode, samples):
     k, v = split_context(project_context(context, to_kv, bias), 2)
     actual = project_output(attention(x, k, v, heads), to_out).asnumpy()
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
+
+
+class First(nn.Cell):
+    """Host attention without its logarithms."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = HostAttention()
+
+    def construct(self, q, k, v):
+        return self.inner(q, k, v)[0]
+
+
+@pytest.mark.parametrize("queries, keys", [(64, 64), (100, 70), (3, 200), (65, 129), (300, 5), (1, 1)])
+def test_host_attention(pynative, queries, keys):
+    """Whole and partial tiles; scores large enough that running maxima grow."""
+    rng = np.random.default_rng(queries)
+    shapes = (3, queries, 64), (3, 64, keys), (3, 64, keys), (3, 64, queries)
+    inputs = [Tensor(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+    exact = [x.asnumpy().astype(float) for x in inputs]
+    expected = exact[2] @ softmax(exact[0] @ exact[1]).transpose(0, 2, 1)
+    np.testing.assert_allclose(First()(*inputs[:3]).asnumpy(), expected, rtol=0, atol=2e-5)
+    found = ms.grad(Weighted(First()), (0, 1, 2))(*inputs)
+    wanted = ms.grad(Weighted(Plain()), (0, 1, 2))(*inputs)
+    for actual, reference in zip(found, wanted, strict=True):
+        scale = max(1, np.abs(reference.asnumpy()).max())
+        np.testing.assert_allclose(actual.asnumpy(), reference.asnumpy(), rtol=0, atol=2e-5 * scale)
+
+
+def test_host_attention_of_scores_that_differ_by_thousands(pynative):
+    """Neither overflow nor a lost row; float32 holds scores of 2000 to 1e-4."""
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.normal(size=shape).astype(np.float32) for shape in ((1, 70, 64), (1, 64, 150), (1, 64, 150)))
+    q *= 100
+    expected = v.astype(float) @ softmax(q.astype(float) @ k).transpose(0, 2, 1)
+    np.testing.assert_allclose(First()(*map(Tensor, (q, k, v))).asnumpy(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_host_attention_shows_what_is_not_a_number(pynative, place):
+    inputs = [np.ones(shape, np.float32) for shape in ((1, 70, 64), (1, 64, 70), (1, 64, 70))]
+    inputs[place][0, 5, 6] = np.nan
+    assert np.isnan(First()(*map(Tensor, inputs)).asnumpy()).any()
+
+
+def test_host_attention_is_the_default_for_heads_of_64(pynative, monkeypatch):
+    used = []
+    module = sys.modules["openlrm.ops.attention"]
+    monkeypatch.setattr(module, "_host_attention", lambda q, k, v: (used.append(q.shape) or v, None))
+    rng = np.random.default_rng(2)
+    for heads in (2, 4):
+        x = Tensor(rng.normal(size=(1, 7, 128)).astype(np.float32))
+        k = Tensor(rng.normal(size=(1, 128, 7)).astype(np.float32))
+        attention(x, k, k, heads)
+    assert used == [(2, 7, 64)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 DECODER_NAMES = tuple(f"net.{layer}.{kind}" for layer in (0, 2, 4, 6) for kind in ("weight", "bias"))
@@ -72,15 +69,6 @@ def unfold(sums, planes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, lis
         sums.head_bias,
     ]
     return of_planes, weights
-
-
-def spread(work: Callable[[int, int], None], count: int, step: int) -> None:
-    """Call work(first, last) over range(count), `step` at a time, on threads that take what comes next."""
-    from openlrm.models.rendering.host import kernels
-
-    starts = range(0, count, step)
-    with ThreadPoolExecutor(kernels.THREADS) as pool:
-        list(pool.map(work, starts, [min(start + step, count) for start in starts]))
 
 
 def _texels(planes: np.ndarray) -> np.ndarray:

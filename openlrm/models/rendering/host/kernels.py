@@ -3,23 +3,22 @@
 Each ray is finished before the next begins, so that its samples (48 x 64 numbers a layer) stay in the L1 cache.
 The maths is that of openlrm.models.rendering, which names the sources; here it is float32 loops.
 
-All kernels are in this one file: numba's cache looks at the file of the function that is cached, and would keep
-an old copy of one it calls from elsewhere. They release the GIL; the caller spreads them over threads.
+All kernels but the products of tiles are in this one file: numba's cache looks at the file of the function that is
+cached, and would keep an old copy of one it calls from elsewhere. They release the GIL; the caller spreads them over
+threads.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit
+from numba import njit
+
+from openlrm.ops.host_tiles import GROUP, WIDTH, multiply_group, outer_group
 
 f32 = np.float32
-HIDDEN = 64
-"""Width of the decoder's hidden layers."""
-GROUP = 4
-"""Points a hidden layer works on at once; buffers are padded to a multiple of it."""
-THREADS = config.NUMBA_NUM_THREADS
-"""Cores this process may use, or what the variable of that name says."""
+HIDDEN = WIDTH
+"""Width of the decoder's hidden layers. Buffers are padded to a multiple of GROUP points."""
 EMPTY = f32(-np.inf)
 """Raw density outside the cube: softplus of any mean with it is zero."""
 
@@ -90,30 +89,15 @@ def _first_layer(field, x, y, z, out):
         out[j] = max(total, f32(0))
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=_EXACT)
 def _multiply(inputs, count, weight, bias, outputs):
-    """Inputs W + b of `count` rows, a multiple of GROUP.
-
-    Four inputs of four points at once: the 16 factors stay in registers over the inner loop, where a weight that
-    is loaded serves four products. As fast as BLAS on so few rows (100 GFLOP/s a core), bias included.
-    """
-    n = HIDDEN
-    for p in range(0, count * n, GROUP * n):
-        x, out = inputs[p : p + GROUP * n], outputs[p : p + GROUP * n]
-        for j in range(n):
-            out[j] = out[n + j] = out[2 * n + j] = out[3 * n + j] = bias[j]
-        for k in range(0, n, 4):
-            w = weight[k * n : (k + 4) * n]
-            a0, a1, a2, a3 = x[k], x[k + 1], x[k + 2], x[k + 3]
-            b0, b1, b2, b3 = x[n + k], x[n + k + 1], x[n + k + 2], x[n + k + 3]
-            c0, c1, c2, c3 = x[2 * n + k], x[2 * n + k + 1], x[2 * n + k + 2], x[2 * n + k + 3]
-            d0, d1, d2, d3 = x[3 * n + k], x[3 * n + k + 1], x[3 * n + k + 2], x[3 * n + k + 3]
-            for j in range(n):
-                w0, w1, w2, w3 = w[j], w[n + j], w[2 * n + j], w[3 * n + j]
-                out[j] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-                out[n + j] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-                out[2 * n + j] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-                out[3 * n + j] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+    """Inputs W + b of `count` rows, a multiple of GROUP."""
+    group = GROUP * HIDDEN
+    for p in range(0, count * HIDDEN, group):
+        out = outputs[p : p + group]
+        for row in range(GROUP):
+            out[row * HIDDEN : (row + 1) * HIDDEN] = bias
+        multiply_group(inputs[p : p + group], weight, out)
 
 
 @njit(fastmath=_EXACT)
@@ -434,23 +418,12 @@ class FieldGradient(NamedTuple):
 @njit(fastmath=_REORDER)
 def _weight_gradient(inputs, outer, count, weight, bias):
     """Add inputs^T outer to `weight` and the sum of outer's rows to `bias`; `count` rows, a multiple of GROUP."""
-    n = HIDDEN
-    for p in range(0, count * n, GROUP * n):
-        x, d = inputs[p : p + GROUP * n], outer[p : p + GROUP * n]
-        for j in range(n):
-            bias[j] += d[j] + d[n + j] + d[2 * n + j] + d[3 * n + j]
-        for k in range(0, n, 4):
-            w = weight[k * n : (k + 4) * n]
-            a0, a1, a2, a3 = x[k], x[n + k], x[2 * n + k], x[3 * n + k]
-            b0, b1, b2, b3 = x[k + 1], x[n + k + 1], x[2 * n + k + 1], x[3 * n + k + 1]
-            c0, c1, c2, c3 = x[k + 2], x[n + k + 2], x[2 * n + k + 2], x[3 * n + k + 2]
-            e0, e1, e2, e3 = x[k + 3], x[n + k + 3], x[2 * n + k + 3], x[3 * n + k + 3]
-            for j in range(n):
-                d0, d1, d2, d3 = d[j], d[n + j], d[2 * n + j], d[3 * n + j]
-                w[j] += a0 * d0 + a1 * d1 + a2 * d2 + a3 * d3
-                w[n + j] += b0 * d0 + b1 * d1 + b2 * d2 + b3 * d3
-                w[2 * n + j] += c0 * d0 + c1 * d1 + c2 * d2 + c3 * d3
-                w[3 * n + j] += e0 * d0 + e1 * d1 + e2 * d2 + e3 * d3
+    group = GROUP * HIDDEN
+    for p in range(0, count * HIDDEN, group):
+        d = outer[p : p + group]
+        for j in range(HIDDEN):
+            bias[j] += d[j] + d[HIDDEN + j] + d[2 * HIDDEN + j] + d[3 * HIDDEN + j]
+        outer_group(inputs[p : p + group], d, weight)
 
 
 @njit(fastmath=_EXACT)

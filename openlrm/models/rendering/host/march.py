@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.models.rendering.host.field import DECODER_NAMES, lay_out, spread, unfold
+from openlrm.models.rendering.host.field import DECODER_NAMES, lay_out, unfold
+from openlrm.ops.host import host_array, host_threads, spread, spread_ranges
 
 # Rays of one task.
 _TASK_RAYS = 64
@@ -33,19 +34,19 @@ class HostMarch(nn.Cell):
         """
         from openlrm.models.rendering.host import kernels
 
-        names = dict(zip(DECODER_NAMES, map(_array, decoder), strict=True))
-        rays, noise, u = _array(rays), _array(noise), np.sort(_array(u), axis=-1)
+        names = dict(zip(DECODER_NAMES, map(host_array, decoder), strict=True))
+        rays, noise, u = host_array(rays), host_array(noise), np.sort(host_array(u), axis=-1)
         objects, count, samples = noise.shape
         mixed = np.empty((objects, count, 5), np.float32)
         depths = np.empty((objects, count, 2 * samples), np.float32)
-        for i, of_object in enumerate(_array(planes)):
+        for i, of_object in enumerate(host_array(planes)):
             field = lay_out(of_object, names)
 
-            def render(first: int, last: int, i: int = i, field: kernels.Field = field) -> None:
+            def render(first: int, last: int, i: int = i, field=field) -> None:
                 part = (i, slice(first, last))
                 kernels.render_rays(field, rays[part], noise[part], u[part], mixed[part], depths[part])
 
-            spread(render, count, _TASK_RAYS)
+            spread_ranges(render, count, _TASK_RAYS)
         return Tensor.from_numpy(mixed), Tensor.from_numpy(depths)
 
     def bprop(self, planes, rays, noise, u, *rest) -> tuple:
@@ -53,16 +54,16 @@ class HostMarch(nn.Cell):
         from openlrm.models.rendering.host import kernels
 
         *decoder, out, dout = rest
-        names = dict(zip(DECODER_NAMES, map(_array, decoder), strict=True))
+        names = dict(zip(DECODER_NAMES, map(host_array, decoder), strict=True))
         transposed = [names[f"net.{layer}.weight"].reshape(-1) for layer in (2, 4)]
-        where, depths, of_mixed = _array(rays), _array(out[1]), _array(dout[0])
-        plane_array = _array(planes)
+        where, depths, of_mixed = host_array(rays), host_array(out[1]), host_array(dout[0])
+        plane_array = host_array(planes)
         of_planes, of_decoder = np.empty(planes.shape, np.float32), None
         for i, of_object in enumerate(plane_array):
             field = lay_out(of_object, names)
-            sums = [_zeros_like(field, kernels) for _ in range(kernels.THREADS)]
+            sums = [_zeros_like(field, kernels) for _ in range(host_threads())]
 
-            def backpropagate(share: int, _: int, i: int = i, field=field, sums=sums) -> None:
+            def backpropagate(share: int, i: int = i, field=field, sums=sums) -> None:
                 # A fixed share of the rays for each sum: the same result however the threads run.
                 for first in range(share * _TASK_RAYS, depths.shape[1], len(sums) * _TASK_RAYS):
                     part = (i, slice(first, first + _TASK_RAYS))
@@ -70,7 +71,7 @@ class HostMarch(nn.Cell):
                         field, *transposed, where[part], depths[part], of_mixed[part], sums[share]
                     )
 
-            spread(backpropagate, len(sums), 1)
+            spread(backpropagate, len(sums))
             total = kernels.FieldGradient(*(np.sum(parts, axis=0) for parts in zip(*sums, strict=True)))
             of_planes[i], weights = unfold(total, of_object, names["net.0.weight"])
             of_decoder = weights if of_decoder is None else [a + b for a, b in zip(of_decoder, weights, strict=True)]
@@ -80,7 +81,3 @@ class HostMarch(nn.Cell):
 
 def _zeros_like(field, kernels):
     return kernels.FieldGradient(*(np.zeros(array.shape, np.float32) for array in field[1:]))
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.asnumpy())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from openlrm.models.rendering.host.field import lay_out, spread
+from openlrm.models.rendering.host.field import lay_out
+from openlrm.ops.host import spread_ranges
 
 # Points and pixels of one task: some milliseconds, so that threads finish together and handing out costs nothing.
 _TASK_POINTS = 16384
@@ -55,7 +56,7 @@ class HostRenderer:
                 self._field, camera, (first, last), missed, self._noise, self._u, grey, rgb, depth, mask, bounds
             )
 
-        spread(render_rows, size, max(1, _TASK_PIXELS // size))
+        spread_ranges(render_rows, size, max(1, _TASK_PIXELS // size))
         return rgb, np.clip(depth, bounds[:, 0].min(), bounds[:, 1].max()), mask
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,5 +74,5 @@ class HostRenderer:
         def evaluate(first: int, last: int) -> None:
             self._kernels.evaluate_points(self._field, points[first:last], density[first:last], rgb[first:last])
 
-        spread(evaluate, len(points), _TASK_POINTS)
+        spread_ranges(evaluate, len(points), _TASK_POINTS)
         return density, rgb

@@ -1,0 +1,244 @@
+"""Attention of one head by compiled loops on numpy arrays (FlashAttention, Dao et al., 2022): nothing of size L x L.
+
+Tiles of 64 queries and 64 keys stay in the L2 cache. Scores are kept times log2(e), so that powers of two are what
+is needed; those come from a polynomial (error 2e-7), since the library's exponential is not vectorised.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from openlrm.ops.host_tiles import GROUP, WIDTH, multiply_group, outer_group
+
+f32 = np.float32
+LOG2_E = f32(math.log2(math.e))
+TILE = WIDTH * WIDTH
+_NONE = f32(-1e30)
+"""Score of a key that is not there."""
+
+_EXACT = {"contract", "nsz"}
+_REORDER = _EXACT | {"reassoc"}
+
+
+@njit(fastmath=_EXACT)
+def _row_tiles(features, count, tiles):
+    """(WIDTH, L) feature-major, L = count -> rows of WIDTH features, in flat tiles padded with zeros."""
+    for i in range(count):
+        for j in range(WIDTH):
+            tiles[i * WIDTH + j] = features[j, i]
+    tiles[count * WIDTH :] = f32(0)
+
+
+@njit(fastmath=_EXACT)
+def _column_tiles(features, count, tiles):
+    """(WIDTH, L) feature-major -> tiles (WIDTH features, WIDTH places), padded with zeros."""
+    for start in range(0, len(tiles), TILE):
+        first = start // WIDTH
+        width = min(WIDTH, count - first)
+        for j in range(WIDTH):
+            row = tiles[start + j * WIDTH : start + (j + 1) * WIDTH]
+            row[:width] = features[j, first : first + width]
+            row[width:] = f32(0)
+
+
+@njit(fastmath=_REORDER)
+def _multiply_tile(rows, weight, out):
+    """Out = rows times weight, all (WIDTH, WIDTH)."""
+    out[:] = f32(0)
+    _add_product(rows, weight, out)
+
+
+@njit(fastmath=_REORDER)
+def _add_product(rows, weight, out):
+    group = GROUP * WIDTH
+    for p in range(0, TILE, group):
+        multiply_group(rows[p : p + group], weight, out[p : p + group])
+
+
+@njit(fastmath=_REORDER)
+def _add_outer(rows, other, out):
+    group = GROUP * WIDTH
+    for p in range(0, TILE, group):
+        outer_group(rows[p : p + group], other[p : p + group], out)
+
+
+@njit(fastmath=_EXACT)
+def _largest(row, start, sixteen):
+    """Largest of a row and `start`; `sixteen` is scratch. A NaN may be passed over."""
+    for j in range(16):
+        sixteen[j] = max(max(row[j], row[j + 16]), max(row[j + 32], row[j + 48]))
+    for j in range(16):
+        start = max(start, sixteen[j])
+    return start
+
+
+@njit(fastmath=_EXACT)
+def _power_of_two(scores, shift, bits, powers):
+    """Row of 2^(score - shift) in place, never below 2^-126; a NaN stays one. `powers` is `bits` read as float32.
+
+    Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, whence it moves into the exponent.
+    Integers made by conversion take twice as long.
+    """
+    rounding = f32(12582912)
+    for j in range(WIDTH):
+        x = scores[j] - shift
+        x = f32(-126) if x < f32(-126) else x
+        shifted = x + rounding
+        powers[j] = shifted
+        x -= shifted - rounding
+        # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
+        p = f32(0.00134004322)
+        p = p * x + f32(0.0096760371)
+        p = p * x + f32(0.0555032721)
+        p = p * x + f32(0.240221074)
+        p = p * x + f32(0.693147207)
+        scores[j] = p * x + f32(1)
+    for j in range(WIDTH):
+        bits[j] = (bits[j] << np.int32(23)) + np.int32(127 << 23)
+    for j in range(WIDTH):
+        scores[j] *= powers[j]
+
+
+@njit(fastmath=_REORDER)
+def _sum(row):
+    total = f32(0)
+    for j in range(WIDTH):
+        total += row[j]
+    return total
+
+
+@njit(fastmath=_REORDER)
+def _sum_of_products(row, other):
+    total = f32(0)
+    for j in range(WIDTH):
+        total += row[j] * other[j]
+    return total
+
+
+@njit(fastmath=_EXACT)
+def _scale_row(row, factor):
+    for j in range(WIDTH):
+        row[j] *= factor
+
+
+@njit
+def _padded(count):
+    return (count + WIDTH - 1) // WIDTH * TILE
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def attend(q, k, v, first, last, out, logarithms):
+    """Softmax(Q K^T) V of one head for the queries first..last.
+
+    Args:
+        q: (Lq, WIDTH) queries, scaled.
+        k: (WIDTH, Lk) keys.
+        v: (WIDTH, Lk) values.
+        first: a multiple of WIDTH.
+        last: one past the last query.
+        out: (WIDTH, Lq), written.
+        logarithms: (Lq,), written: log2 of the sum of the exponentials of a query's scores.
+    """
+    keys = k.shape[1]
+    k_columns, v_rows = np.empty(_padded(keys), f32), np.empty(_padded(keys), f32)
+    _column_tiles(k, keys, k_columns)
+    _row_tiles(v, keys, v_rows)
+    queries, scores, mixed = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
+    largest, sums = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
+    bits, sixteen = np.empty(WIDTH, np.int32), np.empty(16, f32)
+    powers = bits.view(np.float32)
+    for start in range(first, last, WIDTH):
+        count = min(WIDTH, last - start)
+        for i in range(count):
+            for j in range(WIDTH):
+                queries[i * WIDTH + j] = q[start + i, j] * LOG2_E
+        mixed[:], largest[:], sums[:] = f32(0), _NONE, f32(0)
+        for tile in range(0, len(k_columns), TILE):
+            _multiply_tile(queries, k_columns[tile : tile + TILE], scores)
+            there = min(WIDTH, keys - tile // WIDTH)
+            for i in range(count):
+                row = scores[i * WIDTH : (i + 1) * WIDTH]
+                row[there:] = _NONE
+                top = _largest(row, largest[i], sixteen)
+                if top > largest[i]:
+                    # What was summed up to now was relative to a smaller score.
+                    shrink = f32(2) ** (largest[i] - top)
+                    largest[i] = top
+                    sums[i] *= shrink
+                    _scale_row(mixed[i * WIDTH : (i + 1) * WIDTH], shrink)
+                _power_of_two(row, largest[i], bits, powers)
+                sums[i] += _sum(row)
+            _add_product(scores, v_rows[tile : tile + TILE], mixed)
+        for i in range(count):
+            logarithms[start + i] = largest[i] + math.log2(sums[i])
+            _scale_row(mixed[i * WIDTH : (i + 1) * WIDTH], f32(1) / sums[i])
+        for j in range(WIDTH):
+            for i in range(count):
+                out[j, start + i] = mixed[i * WIDTH + j]
+
+
+@njit(fastmath=_EXACT, nogil=True, cache=True)
+def attend_gradient(q, k, v, out, logarithms, dout, dq, dk, dv):
+    """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
+
+    Args:
+        q: (Lq, WIDTH) queries, scaled.
+        k: (WIDTH, Lk).
+        v: (WIDTH, Lk).
+        out: (WIDTH, Lq) of `attend`.
+        logarithms: (Lq,) of `attend`.
+        dout: (WIDTH, Lq).
+        dq: (Lq, WIDTH), written.
+        dk: (WIDTH, Lk), written.
+        dv: (WIDTH, Lk), written.
+    """
+    queries, keys = len(q), k.shape[1]
+    room = _padded(keys)
+    k_columns, v_columns = np.empty(room, f32), np.empty(room, f32)
+    k_rows, dk_rows, dv_rows = np.empty(room, f32), np.zeros(room, f32), np.zeros(room, f32)
+    _column_tiles(k, keys, k_columns)
+    _column_tiles(v, keys, v_columns)
+    _row_tiles(k, keys, k_rows)
+    rows, dout_rows = np.empty(_padded(queries), f32), np.empty(_padded(queries), f32)
+    _row_tiles(dout, queries, dout_rows)
+    _row_tiles(out, queries, rows)
+    products = np.zeros(len(rows) // WIDTH, f32)
+    for i in range(queries):
+        products[i] = _sum_of_products(rows[i * WIDTH : (i + 1) * WIDTH], dout_rows[i * WIDTH : (i + 1) * WIDTH])
+    query_tile, weights, of_weights = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
+    dq_tile = np.empty(TILE, f32)
+    bits = np.empty(WIDTH, np.int32)
+    powers = bits.view(np.float32)
+    for start in range(0, queries, WIDTH):
+        count = min(WIDTH, queries - start)
+        for i in range(WIDTH):
+            for j in range(WIDTH):
+                query_tile[i * WIDTH + j] = q[start + i, j] * LOG2_E if i < count else f32(0)
+        of_out = dout_rows[start * WIDTH : start * WIDTH + TILE]
+        dq_tile[:] = f32(0)
+        for tile in range(0, room, TILE):
+            _multiply_tile(query_tile, k_columns[tile : tile + TILE], weights)
+            _multiply_tile(of_out, v_columns[tile : tile + TILE], of_weights)
+            there = min(WIDTH, keys - tile // WIDTH)
+            for i in range(WIDTH):
+                row, of_row = weights[i * WIDTH : (i + 1) * WIDTH], of_weights[i * WIDTH : (i + 1) * WIDTH]
+                if i >= count:
+                    row[:], of_row[:] = f32(0), f32(0)
+                    continue
+                row[there:] = _NONE
+                _power_of_two(row, logarithms[start + i], bits, powers)
+                product = products[start + i]
+                for j in range(WIDTH):
+                    of_row[j] = row[j] * (of_row[j] - product)
+            _add_outer(weights, of_out, dv_rows[tile : tile + TILE])
+            _add_outer(of_weights, query_tile, dk_rows[tile : tile + TILE])
+            _add_product(of_weights, k_rows[tile : tile + TILE], dq_tile)
+        for i in range(count):
+            for j in range(WIDTH):
+                dq[start + i, j] = dq_tile[i * WIDTH + j]
+    # The queries carried log2(e).
+    for i in range(keys):
+        for j in range(WIDTH):
+            dk[j, i] = dk_rows[i * WIDTH + j] / LOG2_E
+            dv[j, i] = dv_rows[i * WIDTH + j]
