@@ -1,4 +1,4 @@
-# Sourced by scripts/train_*.sh: Ascend settings, each kept when it is set already. A CPU takes no notice of them.
+# Sourced by scripts/train_*.sh and eval.sh: Ascend settings, each kept when it is set already. A CPU takes no notice.
 
 # Which NPU.
 export DEVICE_ID="${DEVICE_ID:-0}"

@@ -11,6 +11,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((REPO / "scripts").glob("*.sh"))
 SMALL = ["source_size=56", "render_size=32", "render_views=3", "mesh_size=32", "device_target=CPU"]
+EVALUATED = ["source_size=56", "render_size=16", "lpips_backbone=none", "device_target=CPU"]
+SAMPLE = f"data_root={REPO / 'assets' / 'sample_object'}"
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -58,7 +60,9 @@ def test_released_model(golden_dir, tmp_path):
     assert written(tmp_path) == {"dumps/golden/videos/knight.mp4", "dumps/golden/meshes/knight.glb"}
 
 
-def test_run_folder(golden_dir, tmp_path):
+@pytest.fixture
+def run_folder(golden_dir, tmp_path) -> Path:
+    """Config and two checkpoints, as train.lrm leaves them."""
     from safetensors.numpy import load_file
 
     from openlrm.checkpoint import write_ckpt
@@ -68,13 +72,17 @@ def test_run_folder(golden_dir, tmp_path):
     shutil.copy(golden_dir / "config.json", folder)
     for epoch in (1, 2):
         write_ckpt(folder / "ckpt" / f"openlrm-e{epoch}.ckpt", load_file(golden_dir / "model.safetensors"))
+    return folder
+
+
+def test_run_folder(run_folder, tmp_path):
     picture = tmp_path / "the cup.png"
     shutil.copy(REPO / "assets" / "sample_input" / "mug_full.png", picture)
     result = run(
         "infer_ms.sh",
         tmp_path,
         *SMALL,
-        MODEL_NAME=str(folder),
+        MODEL_NAME=str(run_folder),
         EPOCH="1",
         IMAGE_INPUT=str(picture),
         EXPORT_MESH="false",
@@ -88,3 +96,35 @@ def test_a_run_folder_has_to_be_named(tmp_path):
     result = run("infer_ms.sh", tmp_path, MODEL_NAME="")
     assert result.returncode != 0
     assert "MODEL_NAME" in result.stderr and "run folder" in result.stderr
+
+
+def test_evaluation(run_folder, tmp_path):
+    variables = {"MODEL_PATH": str(run_folder), "CKPT_NAME": "openlrm-e1.ckpt", "OUTPUT_PATH": "the figures"}
+    result = run("eval.sh", tmp_path, SAMPLE, *EVALUATED, **variables)
+    assert result.returncode == 0, result.stderr
+    assert "openlrm-e1.ckpt" in (tmp_path / "the figures" / "e1" / "log_0.txt").read_text()
+    assert (tmp_path / "the figures" / "e1" / "metrics.json").is_file()
+
+
+def test_evaluation_of_the_newest_checkpoint(run_folder, tmp_path):
+    result = run("eval.sh", tmp_path, SAMPLE, *EVALUATED, MODEL_PATH=str(run_folder))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "outputs" / "eval" / "my run" / "e2" / "metrics.json").is_file()
+
+
+def test_a_model_has_to_be_named_for_evaluation(tmp_path):
+    result = run("eval.sh", tmp_path, MODEL_PATH="")
+    assert result.returncode != 0
+    assert "MODEL_PATH" in result.stderr and "run folder" in result.stderr
+
+
+def test_ascend_settings_reach_the_command_and_own_ones_stay(tmp_path):
+    """A stand-in for python tells what it was started with."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$DEVICE_ID $MS_INDEPENDENT_DATASET $MS_ALLOC_CONF" "$@"\n')
+    python.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    result = run("eval.sh", tmp_path, "uids=a", PATH=path, MODEL_PATH="m", DEVICE_ID="3", MS_ALLOC_CONF="mine")
+    start, _, arguments = result.stdout.partition(str(REPO / "eval.py"))
+    assert start.split() == ["3", "True", "mine"]
+    assert arguments.split() == ["model_path=m", "ckpt_name=", "output_path=", "uids=a"]
