@@ -1,0 +1,238 @@
+"""The object in Blender: import it, find out what of it is rendered, fit it into the cube, light it."""
+
+import math
+
+import bpy
+import numpy as np
+from blender_errors import InputError
+
+SUFFIXES = (".glb", ".gltf", ".fbx", ".obj", ".ply", ".stl", ".usd", ".usda", ".usdc", ".usdz")
+"""Files that can be imported, in lower case."""
+
+_SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
+_CORRECTIONS = 3  # offsets of 1e6 units leave single precision something to correct
+
+
+def clear_scene():
+    """Start from nothing: no objects, no add-ons or defaults of this machine's user."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
+def import_object(path, up_axis):
+    """Import a file and leave of it what can be rendered as the object.
+
+    Args:
+        path: file with one of `SUFFIXES`.
+        up_axis: "Y" or "Z" as the file has it, for obj, ply and stl, which do not tell; None takes Y for obj and Z for
+            the others.
+
+    Returns:
+        Warnings: kind -> text.
+
+    Raises:
+        InputError: a file of another kind, or one that Blender cannot read.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"cannot import {suffix or 'a file without suffix'}: {path}. Use {', '.join(SUFFIXES)}")
+    importer, options = _importer(suffix, up_axis)
+    known = importer.get_rna_type().properties
+    options = {name: value for name, value in options.items() if name in known}
+    try:
+        finished = importer(filepath=str(path), **options)
+    except RuntimeError as error:
+        reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        raise InputError(f"Blender cannot read the file: {path} ({reason.removeprefix('Error: ')})") from error
+    if "FINISHED" not in finished:
+        raise InputError(f"Blender cannot read the file: {path}")
+    for other in [item for item in bpy.data.objects if item.type in ("CAMERA", "LIGHT", "LIGHT_PROBE", "SPEAKER")]:
+        bpy.data.objects.remove(other)
+    _show_as_rendered()
+    return _prepare_materials()
+
+
+def fit_into_cube(size):
+    """Centre the object and scale it.
+
+    Args:
+        size: longest side of its bounding box afterwards, world units.
+
+    Returns:
+        {"scale": s, "offset": [x, y, z], "bounds": [[least], [greatest]]}: a point p of the file, in Blender's axes,
+        is at s * p + offset; bounds are afterwards.
+
+    Raises:
+        InputError: nothing to be rendered, no extent, or numbers beyond single precision.
+    """
+    least, greatest = _bounds()
+    extent = float((greatest - least).max())
+    if not extent > 0:
+        raise InputError("the object has no extent: all its faces are in one point")
+    scale, centre = size / extent, (least + greatest) / 2
+    frame = bpy.data.objects.new("cube", None)
+    bpy.context.scene.collection.objects.link(frame)
+    roots = [item for item in bpy.data.objects if item.parent is None and item is not frame]
+    # First to the origin, then smaller: the other way round an object far away would lose its digits.
+    for _ in range(_CORRECTIONS):
+        bounds = _bounds()
+        for root in roots:
+            root.delta_location = np.array(root.delta_location) - (bounds[0] + bounds[1]) / 2
+        bpy.context.view_layer.update()
+    for root in roots:
+        root.parent = frame
+    frame.scale = [scale] * 3
+    bpy.context.view_layer.update()
+    least, greatest = _bounds()
+    error = max(abs((greatest - least).max() - size), np.abs(least + greatest).max())
+    if not error < 1e-3 * size:
+        raise InputError(f"the object cannot be fitted into the cube: {extent:g} units around {centre.tolist()}")
+    return {
+        "scale": scale,
+        "offset": (-scale * centre).tolist(),
+        "bounds": [least.tolist(), greatest.tolist()],
+    }
+
+
+def add_lights(kind, strength, picture=None):
+    """Light the scene.
+
+    Args:
+        kind: `sun`, a white sky and a sun from the upper front right; `environment`, the sky alone; `area`, three large
+            lamps (key, fill, behind) and a dim sky.
+        strength: factor of all light; 1 shows a white surface nearly white.
+        picture: panorama (.hdr, .exr) instead of the white sky.
+
+    Raises:
+        InputError: a panorama that cannot be read.
+    """
+    sky = {"sun": 1.0, "environment": 1.0, "area": 0.25}[kind]
+    _add_sky(sky * strength, picture)
+    if kind == "sun":
+        light = _add_light("SUN", (2.0, -1.5, 3.0))
+        light.energy, light.angle = 2.3 * strength, math.radians(10)
+    if kind == "area":
+        for position, watts in (((-2.5, -3.0, 3.0), 350), ((3.5, -1.5, 1.0), 150), ((0.5, 3.5, 2.5), 250)):
+            light = _add_light("AREA", position)
+            light.shape, light.size, light.energy = "SQUARE", 2.5, watts * strength
+
+
+def _importer(suffix, up_axis):
+    """Return the operator for a suffix and the options it should get."""
+    window, scene = bpy.ops.wm, bpy.ops.import_scene
+    axes = {"up_axis": up_axis, "forward_axis": "NEGATIVE_Z" if up_axis == "Y" else "Y"} if up_axis else {}
+    if suffix in (".glb", ".gltf"):
+        # Bones are drawn as spheres, which would be rendered.
+        return scene.gltf, {"disable_bone_shape": True}
+    if suffix == ".fbx":
+        # From 4.5 on the one written in C++ replaces the add-on.
+        return (window.fbx_import if "fbx_import" in dir(window) else scene.fbx), {"use_anim": False}
+    if suffix == ".obj":
+        return window.obj_import, {"up_axis": "Y", "forward_axis": "NEGATIVE_Z"} | axes
+    if suffix in (".ply", ".stl"):
+        return (window.ply_import if suffix == ".ply" else window.stl_import), axes
+    return window.usd_import, {"import_cameras": False, "import_lights": False}
+
+
+def _show_as_rendered():
+    """Make the viewport, which is measured, show what will be rendered."""
+    for item in [*bpy.data.objects, *bpy.data.collections]:
+        item.hide_viewport = item.hide_render
+    for item in bpy.context.view_layer.objects:
+        item.hide_set(False)
+    layers = [bpy.context.view_layer.layer_collection]
+    for layer in layers:
+        layer.hide_viewport = False
+        layers.extend(layer.children)
+    bpy.context.view_layer.update()
+
+
+def _prepare_materials():
+    """Show vertex colours of meshes without a material, and tell what would not look as it was meant."""
+    meshes = [item for item in bpy.data.objects if item.type == "MESH" and len(item.data.polygons)]
+    bare = [item for item in meshes if not any(slot.material for slot in item.material_slots)]
+    for item in bare:
+        if item.data.color_attributes:
+            item.data.materials.clear()
+            item.data.materials.append(_vertex_colours(item.data.color_attributes[0].name))
+    grey = [item for item in bare if not item.data.color_attributes]
+    warnings = {}
+    if grey:
+        warnings["material"] = f"{len(grey)} of {len(meshes)} meshes have no material: rendered grey"
+    lost = sorted(
+        picture.name
+        for picture in bpy.data.images
+        if picture.users and picture.source == "FILE" and not (picture.size[0] and picture.size[1])
+    )
+    if lost:
+        warnings["texture"] = f"{len(lost)} textures cannot be read: rendered pink ({', '.join(lost[:3])})"
+    return warnings
+
+
+def _vertex_colours(name):
+    material = bpy.data.materials.new("vertex colours")
+    if material.node_tree is None:
+        material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    colours = nodes.new("ShaderNodeVertexColor")
+    colours.layer_name = name
+    surface = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    links.new(colours.outputs["Color"], surface.inputs["Base Color"])
+    return material
+
+
+def _bounds():
+    """Return least and greatest coordinates, (3,) float64 each, of all faces as they are rendered."""
+    least, greatest = np.full(3, np.inf), np.full(3, -np.inf)
+    for instance in bpy.context.evaluated_depsgraph_get().object_instances:
+        source = instance.object
+        if source.type not in _SURFACES or not instance.show_self:
+            continue
+        mesh = source.to_mesh()
+        if len(mesh.loops):
+            points = np.empty(3 * len(mesh.vertices), np.float32)
+            corners = np.empty(len(mesh.loops), np.int32)
+            mesh.vertices.foreach_get("co", points)
+            mesh.loops.foreach_get("vertex_index", corners)
+            matrix = np.array(instance.matrix_world, np.float64)
+            points = points.reshape(-1, 3)[np.unique(corners)] @ matrix[:3, :3].T + matrix[:3, 3]
+            points = points[np.isfinite(points).all(axis=1)]
+            if len(points):
+                least, greatest = np.minimum(least, points.min(axis=0)), np.maximum(greatest, points.max(axis=0))
+        source.to_mesh_clear()
+    if not (least <= greatest).all():
+        raise InputError("an empty scene: the file holds no faces that are rendered")
+    return least, greatest
+
+
+def _add_sky(strength, picture):
+    world = bpy.data.worlds.new("sky")
+    bpy.context.scene.world = world
+    if world.node_tree is None:
+        world.use_nodes = True
+    nodes = world.node_tree.nodes
+    background = next(node for node in nodes if node.type == "BACKGROUND")
+    background.inputs["Color"].default_value = (1, 1, 1, 1)
+    background.inputs["Strength"].default_value = strength
+    if picture is None:
+        return
+    texture = nodes.new("ShaderNodeTexEnvironment")
+    try:
+        texture.image = bpy.data.images.load(str(picture))
+    except RuntimeError as error:
+        raise InputError(f"cannot read the panorama: {picture}") from error
+    if not texture.image.size[0]:
+        raise InputError(f"cannot read the panorama: {picture}")
+    world.node_tree.links.new(texture.outputs["Color"], background.inputs["Color"])
+
+
+def _add_light(kind, position):
+    """Add a lamp that shines on the origin, and return its settings."""
+    light = bpy.data.lights.new(kind.lower(), kind)
+    item = bpy.data.objects.new(kind.lower(), light)
+    bpy.context.scene.collection.objects.link(item)
+    x, y, z = position
+    across = math.hypot(x, y)
+    item.location = position
+    # A lamp shines along its -Z: tilted by the angle from the zenith, then turned towards the position.
+    item.rotation_euler = (math.atan2(across, z), 0, math.atan2(y, x) + math.pi / 2)
+    return light
