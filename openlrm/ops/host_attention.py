@@ -1,7 +1,7 @@
 """Attention of one head by compiled loops on numpy arrays (FlashAttention, Dao et al., 2022): nothing of size L x L.
 
 Tiles of 64 queries and 64 keys stay in the L2 cache. Scores are kept times log2(e), so that powers of two are what
-is needed; those come from a polynomial (error 2e-7), since the library's exponential is not vectorised.
+is needed.
 """
 
 import math
@@ -9,10 +9,9 @@ import math
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import GROUP, WIDTH, multiply_group, outer_group
+from openlrm.ops.host_tiles import GROUP, LOG2_E, WIDTH, multiply_group, outer_group, power_of_two
 
 f32 = np.float32
-LOG2_E = f32(math.log2(math.e))
 TILE = WIDTH * WIDTH
 _NONE = f32(-1e30)
 """Score of a key that is not there."""
@@ -71,33 +70,6 @@ def _largest(row, start, sixteen):
     for j in range(16):
         start = max(start, sixteen[j])
     return start
-
-
-@njit(fastmath=_EXACT)
-def _power_of_two(scores, shift, bits, powers):
-    """Row of 2^(score - shift) in place, never below 2^-126; a NaN stays one. `powers` is `bits` read as float32.
-
-    Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, whence it moves into the exponent.
-    Integers made by conversion take twice as long.
-    """
-    rounding = f32(12582912)
-    for j in range(WIDTH):
-        x = scores[j] - shift
-        x = f32(-126) if x < f32(-126) else x
-        shifted = x + rounding
-        powers[j] = shifted
-        x -= shifted - rounding
-        # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
-        p = f32(0.00134004322)
-        p = p * x + f32(0.0096760371)
-        p = p * x + f32(0.0555032721)
-        p = p * x + f32(0.240221074)
-        p = p * x + f32(0.693147207)
-        scores[j] = p * x + f32(1)
-    for j in range(WIDTH):
-        bits[j] = (bits[j] << np.int32(23)) + np.int32(127 << 23)
-    for j in range(WIDTH):
-        scores[j] *= powers[j]
 
 
 @njit(fastmath=_REORDER)
@@ -167,7 +139,7 @@ def attend(q, k, v, first, last, out, logarithms):
                     largest[i] = top
                     sums[i] *= shrink
                     _scale_row(mixed[i * WIDTH : (i + 1) * WIDTH], shrink)
-                _power_of_two(row, largest[i], bits, powers)
+                power_of_two(row, largest[i], bits, powers)
                 sums[i] += _sum(row)
             _add_product(scores, v_rows[tile : tile + TILE], mixed)
         for i in range(count):
@@ -227,7 +199,7 @@ def attend_gradient(q, k, v, out, logarithms, dout, dq, dk, dv):
                     row[:], of_row[:] = f32(0), f32(0)
                     continue
                 row[there:] = _NONE
-                _power_of_two(row, logarithms[start + i], bits, powers)
+                power_of_two(row, logarithms[start + i], bits, powers)
                 product = products[start + i]
                 for j in range(WIDTH):
                     of_row[j] = row[j] * (of_row[j] - product)

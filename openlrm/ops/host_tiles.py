@@ -1,18 +1,24 @@
-"""Products of small tiles, the inner loops of the compiled kernels; rows are WIDTH numbers, arrays are flat.
+"""Inner loops of the compiled kernels: products of small tiles, and powers. Rows are WIDTH numbers, arrays are flat.
 
 Numba's cache looks at the file of a cached function only: after a change here, remove the `__pycache__` folders of
 the files that call these.
 """
 
+import math
+
+import numpy as np
 from numba import njit
 
+f32 = np.float32
+LOG2_E = f32(math.log2(math.e))
 WIDTH = 64
 """Numbers in a row: a head of every released size, and a hidden layer of the field's decoder."""
 GROUP = 4
 """Rows worked on at once."""
 
 # Sums may be reordered, so that they are vectorised; infinities and NaNs keep their meaning.
-_REORDER = {"contract", "nsz", "reassoc"}
+_EXACT = {"contract", "nsz"}
+_REORDER = _EXACT | {"reassoc"}
 
 
 @njit(fastmath=_REORDER)
@@ -53,3 +59,31 @@ def outer_group(rows, other, out):
             w[n + j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
             w[2 * n + j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
             w[3 * n + j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+
+
+@njit(fastmath=_EXACT)
+def power_of_two(scores, shift, bits, powers):
+    """Turn a row into 2^(score - shift), never below 2^-126; a NaN stays one.
+
+    `powers` is `bits` read as float32; both are scratch. A polynomial (error 2e-7), since the library's exponential is
+    not vectorised. Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, whence it moves into
+    the exponent: integers made by conversion take twice as long.
+    """
+    rounding = f32(12582912)
+    for j in range(WIDTH):
+        x = scores[j] - shift
+        x = f32(-126) if x < f32(-126) else x
+        shifted = x + rounding
+        powers[j] = shifted
+        x -= shifted - rounding
+        # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
+        p = f32(0.00134004322)
+        p = p * x + f32(0.0096760371)
+        p = p * x + f32(0.0555032721)
+        p = p * x + f32(0.240221074)
+        p = p * x + f32(0.693147207)
+        scores[j] = p * x + f32(1)
+    for j in range(WIDTH):
+        bits[j] = (bits[j] << np.int32(23)) + np.int32(127 << 23)
+    for j in range(WIDTH):
+        scores[j] *= powers[j]

@@ -115,3 +115,38 @@ def test_silu(mode):
     sigmoid = 1 / (1 + np.exp(-X.astype(float)))
     close(silu(Tensor(X)), X * sigmoid)
     close(ms.grad(Weighted(silu), 1)(Tensor(np.ones_like(X)), Tensor(X)), sigmoid * (1 + X * (1 - sigmoid)))
+
+
+# Compiled loops stand for the kernels in PyNative on a CPU; sizes beyond one task and off the width of a row.
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 21), (64,), (2, 300, 257)])
+def test_gelu_and_its_gradient_of_any_size(pynative, shape):
+    x, weight = random(*shape) * 4, random(*shape, seed=1)
+    x.reshape(-1)[0] = -60
+    below = 0.5 * (1 + erf(x.astype(float) / math.sqrt(2)))
+    close(gelu(Tensor(x)), x * below)
+    slope = below + x * np.exp(-(x.astype(float) ** 2) / 2) / math.sqrt(2 * math.pi)
+    close(ms.grad(Weighted(gelu), 1)(Tensor(weight), Tensor(x)), weight * slope)
+
+
+def test_layer_norm_gradients_over_many_rows(pynative):
+    layer = LayerNorm(33)
+    layer.weight.set_data(Tensor(random(33, seed=2)))
+    x, weight = random(2, 2500, 33) + 3, random(2, 2500, 33, seed=1)
+    (of_x, (of_weight, of_bias)) = ms.grad(Weighted(layer), 1, layer.trainable_params())(Tensor(weight), Tensor(x))
+    rows, of_rows = x.astype(float).reshape(-1, 33), weight.astype(float).reshape(-1, 33)
+    scale = 1 / np.sqrt(rows.var(axis=1, keepdims=True) + 1e-6)
+    normed = (rows - rows.mean(axis=1, keepdims=True)) * scale
+    inner = of_rows * layer.weight.asnumpy()
+    expected = scale * (inner - inner.mean(1, keepdims=True) - normed * (inner * normed).mean(1, keepdims=True))
+    close(of_x, expected.reshape(x.shape), 2e-5)
+    close(of_weight, (of_rows * normed).sum(0), 5e-4)
+    close(of_bias, of_rows.sum(0), 5e-4)
+
+
+def test_what_is_not_a_number_stays_so(pynative):
+    x = random(2, 70)
+    x[1, 3] = np.nan
+    assert np.isnan(gelu(Tensor(x)).asnumpy()).sum() == 1
+    assert np.isnan(LayerNorm(70)(Tensor(x[None])).asnumpy()[0]).all(axis=1).tolist() == [False, True]
