@@ -80,10 +80,11 @@ def test_deferred_gradient_is_the_direct_one(mode, mini, batch, monkeypatch):
     config = LossConfig(perceptual_weight=0.5, mask_weight=0.3)
     # The direct one is PyNative's: a second graph would take long to compile. Its sampling kernels are others.
     pixels, gradients = (1e-6, 1e-4) if mode == 1 else (2e-5, 2e-3)
-    if mode == 0:
-        monkeypatch.setattr(synthesizer_module, "host_kernels", lambda: False)
     setup_device("CPU", 1)
-    direct = LRMGradient(mini, config, REGION, 1, FakeLpips())(batch, 5, scale=4.0)
+    with monkeypatch.context() as patch:
+        if mode == 0:
+            patch.setattr(synthesizer_module, "host_kernels", lambda: False)
+        direct = LRMGradient(mini, config, REGION, 1, FakeLpips())(batch, 5, scale=4.0)
     setup_device("CPU", mode)
     deferred = DeferredGradient(mini, config, REGION, 1, 4, FakeLpips())(batch, 5, scale=4.0)
     for name, value in direct.parts.items():
