@@ -36,6 +36,7 @@ LEVELS = {
     "openlrm.training": 4,
     "openlrm.inference": 4,
     "openlrm.doctor": 4,
+    "openlrm.factory": 4,
     "openlrm.runners": 5,
     "openlrm.launch": 6,
 }
@@ -44,7 +45,7 @@ LEVELS = {
 SHARED_MODEL_PARTS = {"openlrm.models.registry", "openlrm.models"}
 """Level 3 under models/, but no family."""
 
-WITHOUT_MINDSPORE = ("errors", "config", "utils", "cameras", "datasets", "metrics", "runners", "launch")
+WITHOUT_MINDSPORE = ("errors", "config", "utils", "cameras", "datasets", "metrics", "factory", "runners", "launch")
 
 DEVICE_CHOICE_ALLOWED = ("openlrm.ops", "openlrm.doctor", "openlrm.runners")
 

@@ -1,0 +1,176 @@
+"""`render.objaverse`: 3D files -> a set of rendered objects, on one machine or many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from openlrm.config import option
+from openlrm.errors import UserError
+from openlrm.factory.engines import ENGINES
+from openlrm.factory.settings import RenderSettings
+from openlrm.runners.base import Runner
+from openlrm.utils.logging import get_logger, setup_logging
+
+if TYPE_CHECKING:
+    from openlrm.factory.driver import Engine, Plan
+    from openlrm.factory.outcome import Outcome
+    from openlrm.factory.sources import Source
+    from openlrm.factory.work import Job
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class RenderObjaverseConfig:
+    """Options of `render.objaverse`."""
+
+    output: str = option(help="folder of rendered objects; goes on with what is in it")
+    # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
+    input: Optional[str] = option(  # noqa: UP045
+        None, "folder of 3D files, searched with its subfolders, or a list: .txt with [uid, tab,] path, .json"
+    )
+    objaverse: Optional[str] = option(  # noqa: UP045
+        None, "list of Objaverse uids instead of input (.txt, .json), fetched with the objaverse package"
+    )
+    limit: Optional[int] = option(None, "the first so many objects", minimum=1)  # noqa: UP045
+    workers: Optional[int] = option(  # noqa: UP045
+        None, "Blender processes at a time; half of the cores without it", minimum=1
+    )
+    threads: int = option(2, "processor threads of each", minimum=1)
+    time_limit: float = option(900.0, "seconds after which an object is given up", minimum=1)
+    retry_failed: bool = option(False, "try objects again that failed twice before")
+    shard: str = option("1/1", "render the i-th of n parts of the objects: i/n, counted from 1")
+    engine: str = option("local", "processes of this machine, or a Ray cluster", choices=list(ENGINES))
+    ray_address: Optional[str] = option(  # noqa: UP045
+        None, "of the cluster; auto for the one this node belongs to; without it one is started on this machine"
+    )
+    val_share: float = option(0.05, "share of the objects for validation", minimum=0, maximum=1)
+    licence: Optional[str] = option(None, "licence of objects whose files do not tell, for the data card")  # noqa: UP045
+    source: Optional[str] = option(None, "where the objects come from, for the data card")  # noqa: UP045
+    finish_only: bool = option(False, "render nothing: write the lists and the data card of what is there")
+    blender: Optional[str] = option(None, "Blender, or a Python with bpy; found if left out")  # noqa: UP045
+    script: Optional[str] = option(None, "the Blender script; that of the checkout if left out")  # noqa: UP045
+    render: RenderSettings = option(RenderSettings, "how objects are rendered")
+
+    def __post_init__(self) -> None:
+        """Check what no single option can.
+
+        Raises:
+            UserError: no objects or two kinds of them, or an address without a cluster.
+        """
+        if not self.finish_only and (self.input is None) == (self.objaverse is None):
+            hint = "input=... is a folder or a list of 3D files, objaverse=... a list of uids"
+            raise UserError("give either input or objaverse", hint=hint)
+        if self.ray_address is not None and self.engine != "ray":
+            raise UserError(f"ray_address={self.ray_address} without a cluster", hint="give engine=ray as well")
+
+
+class RenderObjaverse(Runner):
+    """A pool of Blender processes over a list of objects."""
+
+    Config = RenderObjaverseConfig
+    summary = (
+        "Render 3D files into the training layout with Blender, each in a process of its own. Objects that are there "
+        "are skipped, so that the same command goes on after an interruption; what fails is tried once more and "
+        "listed with its reason. Writes render_log.jsonl, meta.json (training), meta_val.json, manifest.jsonl and "
+        "data_card.md. The exit code is 1 when no usable object is there in the end."
+    )
+    examples = (
+        "python -m openlrm.launch render.objaverse --input /data/glbs --output /data/renders",
+        "python -m openlrm.launch render.objaverse --objaverse uids.txt --output renders --shard 2/8 --workers 16",
+        "python -m openlrm.launch render.objaverse --input glbs.txt --output renders --engine ray --ray_address auto",
+    )
+
+    def run(self) -> int:
+        """Render and finish; the exit code is 1 when nothing usable is there."""
+        from openlrm.factory.data_card import write_data_card
+        from openlrm.factory.outcome import take_stock, write_lists
+        from openlrm.factory.render_log import read_logs
+        from openlrm.utils.paths import ensure_dir
+
+        cfg = self.config
+        setup_logging()
+        output = Path(cfg.output)
+        if not cfg.finish_only:
+            self._render(ensure_dir(output).resolve())
+        elif not output.is_dir():
+            raise UserError("no such folder of rendered objects", output)
+        outcome = take_stock(output, read_logs(output), cfg.val_share)
+        write_lists(output, outcome)
+        write_data_card(output, outcome, cfg.licence, cfg.source)
+        print(_summary(output, outcome))
+        return 0 if outcome.train else 1
+
+    def _render(self, output: Path) -> None:
+        from openlrm.factory.blender import check_blender, find_blender, find_script
+        from openlrm.factory.driver import keep_settings, make_plan, run_plan
+        from openlrm.factory.render_log import RenderLog, read_logs
+        from openlrm.factory.split import in_shard, parse_shard
+
+        cfg = self.config
+        shard, count = parse_shard(cfg.shard)
+        blender = find_blender(cfg.blender, find_script(cfg.script))
+        sources = self._sources(lambda uid: in_shard(uid, shard, count))
+        keep_settings(output, cfg.render)
+        log = RenderLog(output, shard, count)
+        try:
+            plan = make_plan(sources, output, read_logs(output), cfg.retry_failed)
+            _tell(plan)
+            if plan.todo:
+                if cfg.engine == "local":
+                    check_blender(blender)
+                run_plan(plan, partial(self._job, output, blender), self._engine(), log)
+        finally:
+            log.close()
+
+    def _sources(self, is_ours: Callable[[str], bool]) -> list[Source]:
+        """Return the objects whose uids are ours; only these are downloaded."""
+        from openlrm.factory.sources import fetch_objaverse, find_sources, read_objaverse_uids
+
+        cfg = self.config
+        if cfg.objaverse is None:
+            return [source for source in find_sources(cfg.input)[: cfg.limit] if is_ours(source.uid)]
+        uids = [uid for uid in read_objaverse_uids(cfg.objaverse)[: cfg.limit] if is_ours(uid)]
+        return fetch_objaverse(uids, self._workers()) if uids else []
+
+    def _job(self, output: Path, blender: list[str], source: Source) -> Job:
+        from openlrm.factory.work import Job
+
+        cfg = self.config
+        command = (*blender, *cfg.render.arguments())
+        return Job(source.uid, str(source.path.resolve()), str(output), command, cfg.threads, cfg.time_limit)
+
+    def _engine(self) -> Engine:
+        from openlrm.factory.engines import render_locally, render_on_ray
+
+        if self.config.engine == "ray":
+            return partial(render_on_ray, address=self.config.ray_address, workers=self._workers())
+        return partial(render_locally, workers=self._workers())
+
+    def _workers(self) -> int:
+        return self.config.workers or max(1, (os.cpu_count() or 1) // 2)
+
+
+def _tell(plan: Plan) -> None:
+    logger.info("%d objects to render, %d there already", len(plan.todo), plan.finished)
+    for uid, reason in plan.given_up.items():
+        logger.warning("failed before: %s: %s", uid, reason)
+    if plan.given_up:
+        logger.warning("%d objects failed before: retry_failed=true tries them again", len(plan.given_up))
+
+
+def _summary(output: Path, outcome: Outcome) -> str:
+    lines = [
+        f"{output}: {len(outcome.train)} objects for training, {len(outcome.val)} for validation, "
+        f"{len(outcome.flagged)} flagged, {len(outcome.failed)} failed"
+    ]
+    for state, reasons in (("flagged", outcome.flagged), ("failed", outcome.failed)):
+        lines += [f"  {state} {uid}: {reason}" for uid, reason in list(reasons.items())[:10]]
+        if len(reasons) > 10:
+            lines.append(f"  ... {len(reasons) - 10} more: data_card.md")
+    return "\n".join(lines)
