@@ -18,6 +18,23 @@ from openlrm.training.schedule import perceptual_weight
 from openlrm.training.step import PARTS, Batch, GradientResult, ImageLoss, LRMGradient, _scalar
 
 
+def check_squares(region: int, side: int) -> None:
+    """Check that squares fill the region.
+
+    Args:
+        region: side in pixels of the rendered regions.
+        side: side in pixels of the squares.
+
+    Raises:
+        UserError: they do not.
+    """
+    if region % side:
+        raise UserError(
+            f"deferred_region={side} does not divide the rendered region of {region} pixels",
+            hint=f"use a divisor such as {next(s for s in range(min(side, region), 0, -1) if region % s == 0)}",
+        )
+
+
 class SquareLoss(nn.Cell):
     """<rendered square, gradient of its pixels>: its gradient is the chain rule's next link."""
 
@@ -64,11 +81,7 @@ class DeferredGradient(LRMGradient):
         self, model: ModelLRM, config: LossConfig, region: int, seed: int, side: int, lpips: nn.Cell | None = None
     ):
         super().__init__(model, config, region, seed, lpips)
-        if region % side:
-            raise UserError(
-                f"deferred_region={side} does not divide the rendered region of {region} pixels",
-                hint=f"use a divisor such as {next(s for s in range(min(side, region), 0, -1) if region % s == 0)}",
-            )
+        check_squares(region, side)
         self.side = side
         renderer = {id(p) for p in model.synthesizer.get_parameters()}
         self.in_renderer = [id(p) in renderer for p in self.parameters]

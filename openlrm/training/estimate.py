@@ -61,7 +61,7 @@ def estimate_memory(
         everything: number of all parameters.
         trainable: parameters that are trained.
         objects: objects of a batch.
-        rays: rays of an object in one backward pass.
+        rays: rays of an object in one backward pass; 0 when the renderer keeps nothing for it.
         copies: arrays the size of the trained parameters beside them (gradient, two moments, average, sums).
         recompute: whether layers keep their inputs alone.
         deferred: whether `rays` are those of a square, gone through one by one.

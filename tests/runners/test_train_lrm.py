@@ -137,10 +137,14 @@ def test_graph_mode_takes_the_same_step(tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)  # four digits are printed
 
 
-def test_start_from_a_released_model_deferred(tmp_path, golden_dir):
+@pytest.mark.parametrize("on_host", [True, False])
+def test_start_from_a_released_model_deferred(tmp_path, golden_dir, monkeypatch, on_host):
+    monkeypatch.setattr("openlrm.ops.host_kernels", lambda: on_host)
     more = ["model.rendering_samples_per_ray=24", "train.train_steps=1", "train.deferred_region=4"]
     more += ["train.optim.start_learning_rate=0", "train.optim.weight_decay=0", f"saver.load_model={golden_dir}"]
     assert train(tmp_path, *QUIET, *more) == 0
+    log = (the_run(tmp_path) / "log_0.txt").read_text(encoding="utf-8")
+    assert ("deferred_region is not needed here" in log) == on_host
     released = read_tensors(golden_dir / "model.safetensors")
     for name, value in read_tensors(the_run(tmp_path) / "ckpt" / "openlrm-e1.ckpt").items():
         np.testing.assert_array_equal(value, released[name])

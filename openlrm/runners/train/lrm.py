@@ -173,14 +173,17 @@ class TrainLRM(Runner):
         logger.info("starting from %s", located.weights)
 
     def _gradient(self, model: ModelLRM) -> LRMGradient:
-        from openlrm.training.deferred import DeferredGradient
+        from openlrm.ops import host_kernels
+        from openlrm.training.deferred import DeferredGradient, check_squares
         from openlrm.training.step import LRMGradient
 
         cfg, train = self.config, self.config.train
         region = cfg.data.render_region_size
         lpips = self._lpips(region)
         if train.deferred_region:
-            return DeferredGradient(model, train.loss, region, cfg.seed, train.deferred_region, lpips)
+            check_squares(region, train.deferred_region)
+            if not host_kernels():
+                return DeferredGradient(model, train.loss, region, cfg.seed, train.deferred_region, lpips)
         return LRMGradient(model, train.loss, region, cfg.seed, lpips)
 
     def _lpips(self, region: int) -> nn.Cell | None:
@@ -201,6 +204,7 @@ class TrainLRM(Runner):
         """Tell the resolved config, the sizes and what it will need."""
         from omegaconf import OmegaConf
 
+        from openlrm.ops import host_kernels
         from openlrm.training.estimate import estimate_memory
 
         cfg, train = self.config, self.config.train
@@ -209,7 +213,7 @@ class TrainLRM(Runner):
         everything = sum(p.size for p in model.get_parameters())
         trained = sum(p.size for p in gradient.parameters)
         side = train.deferred_region or cfg.data.render_region_size
-        rays = (cfg.data.sample_side_views + 1) * side**2
+        rays = 0 if host_kernels() else (cfg.data.sample_side_views + 1) * side**2
         copies = 3 + train.use_ema + (train.gradient_accumulation_steps > 1)
         memory = estimate_memory(
             model.config,
@@ -219,10 +223,12 @@ class TrainLRM(Runner):
             rays,
             copies,
             recompute=train.use_recompute,
-            deferred=train.deferred_region > 0,
+            deferred=train.deferred_region > 0 and rays > 0,
         )
         logger.info("device %s, mode %d (%s)", device, cfg.mode, "PyNative" if cfg.mode else "graph")
         logger.info("%.1f M parameters, %.1f M of them trained", everything / 1e6, trained / 1e6)
+        if train.deferred_region and not rays:
+            logger.info("train.deferred_region is not needed here: rays are rendered one by one and nothing is kept")
         logger.info("%d objects, %d batches an epoch, %d steps in all", objects, per_epoch, total)
         logger.info("memory of a step: %s; hours are told after the first steps", memory)
 
