@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from openlrm import launch
+from openlrm.datasets import read_object
+from openlrm.datasets.mindrecord import open_pack
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -105,6 +107,18 @@ def test_finish_only(drive, factory):
     assert len(factory.begun()) == 8
     assert sorted(listed(factory) + listed(factory, "meta_val.json")) == list("abcdefgh")
     assert "| CC0 | 8 |" in (factory.output / "data_card.md").read_text()
+
+
+def test_packing(drive, factory, tmp_path):
+    for uid in "ab":
+        factory.add(uid)
+    drive()
+    code, out, _ = drive("finish_only=true", f"pack={tmp_path / 'pack'}")
+    assert code == 0
+    assert f"wrote {tmp_path / 'pack'}: 2 objects packed" in out
+    assert read_object(open_pack(tmp_path / "pack"), "b").read_picture(3).shape == (64, 64, 4)
+    code, _, err = drive("finish_only=true", f"pack={tmp_path / 'pack'}")
+    assert (code, err.count("\n")) == (2, 1) and "the pack is there already" in err
 
 
 def test_nothing_usable_is_a_failure(drive, factory):

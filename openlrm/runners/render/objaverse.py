@@ -52,6 +52,9 @@ class RenderObjaverseConfig:
     val_share: float = option(0.05, "share of the objects for validation", minimum=0, maximum=1)
     licence: Optional[str] = option(None, "licence of objects whose files do not tell, for the data card")  # noqa: UP045
     source: Optional[str] = option(None, "where the objects come from, for the data card")  # noqa: UP045
+    pack: Optional[str] = option(  # noqa: UP045
+        None, "folder to pack the objects of the lists into as well, as MindRecord files"
+    )
     finish_only: bool = option(False, "render nothing: write the lists and the data card of what is there")
     blender: Optional[str] = option(None, "Blender, or a Python with bpy; found if left out")  # noqa: UP045
     script: Optional[str] = option(None, "the Blender script; that of the checkout if left out")  # noqa: UP045
@@ -83,6 +86,7 @@ class RenderObjaverse(Runner):
     examples = (
         "python -m openlrm.launch render.objaverse --input /data/glbs --output /data/renders",
         "python -m openlrm.launch render.objaverse --objaverse uids.txt --output renders --shard 2/8 --workers 16",
+        "python -m openlrm.launch render.objaverse --output renders --finish_only --pack packed",
         "python -m openlrm.launch render.objaverse --input glbs.txt --output renders --engine ray --ray_address auto",
     )
 
@@ -96,6 +100,8 @@ class RenderObjaverse(Runner):
         cfg = self.config
         setup_logging()
         output = Path(cfg.output)
+        if cfg.pack is not None and Path(cfg.pack).exists():
+            raise UserError("the pack is there already", cfg.pack, "remove it or choose another folder")
         if not cfg.finish_only:
             self._render(ensure_dir(output).resolve())
         elif not output.is_dir():
@@ -104,6 +110,10 @@ class RenderObjaverse(Runner):
         write_lists(output, outcome)
         write_data_card(output, outcome, cfg.licence, cfg.source)
         print(_summary(output, outcome))
+        if cfg.pack is not None and outcome.train:
+            from openlrm.datasets.mindrecord import pack_objects
+
+            print(f"wrote {cfg.pack}: {len(pack_objects(output, cfg.pack))} objects packed")
         return 0 if outcome.train else 1
 
     def _render(self, output: Path) -> None:
