@@ -48,7 +48,8 @@ def export_videos(
     near, far = max(distance - _HALF_DIAGONAL, 0.0), distance + _HALF_DIAGONAL
     with contextlib.ExitStack() as stack:
         writers = {kind: stack.enter_context(VideoWriter(path, fps)) for kind, path in paths.items()}
-        for view in tqdm(scene.views(cameras, size, batch=batch), total=views, desc="video", unit="frame"):
+        frames = scene.views(cameras, size, batch=batch, skip_empty=True)
+        for view in tqdm(frames, total=views, desc="video", unit="frame"):
             for kind, writer in writers.items():
                 writer.write(_frame(view, kind, near, far))
     return [writer.path for writer in writers.values()]

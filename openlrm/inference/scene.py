@@ -52,7 +52,9 @@ class Scene:
         synthesizer.set_train(False)
         self._on_host = renderer == "host" or (renderer == "auto" and prefers_host_rendering())
 
-    def views(self, cameras: np.ndarray, size: int, background: float = 1.0, batch: int = 1) -> Iterator[View]:
+    def views(
+        self, cameras: np.ndarray, size: int, background: float = 1.0, batch: int = 1, skip_empty: bool = False
+    ) -> Iterator[View]:
         """Render views one after the other.
 
         Args:
@@ -60,8 +62,12 @@ class Scene:
             size: side of a frame in pixels.
             background: grey level behind the object, in [0, 1].
             batch: views rendered in one call on the device; the host renders one at a time.
+            skip_empty: leave out the samples in empty space, on the host: twice as fast on fitted objects, opacity
+                less by up to 0.007. For videos, not for figures.
         """
         if self._on_host:
+            if skip_empty:
+                self._renderer.skip_empty()
             frames = (self._renderer.render(camera, size, background) for camera in cameras)
         else:
             frames = self._renderer.frames(cameras, size, background, batch)

@@ -21,6 +21,8 @@ HIDDEN = WIDTH
 """Width of the decoder's hidden layers. Buffers are padded to a multiple of GROUP points."""
 EMPTY = f32(-np.inf)
 """Raw density outside the cube: softplus of any mean with it is zero."""
+UNKNOWN, KNOWN = 0, 1
+"""State of a sample."""
 
 # Infinities are used, so neither nnan nor ninf. Sums may be reordered only where they are vectorised.
 _EXACT = {"contract", "nsz"}
@@ -40,6 +42,8 @@ class Field(NamedTuple):
         bias2: (HIDDEN,).
         head: (4, HIDDEN), raw density and the colours' logits.
         head_bias: (4,).
+        occupied: (G, G, G) uint8, cells of the cube by x, y, z that may hold density worth seeing; (1, 1, 1) of one
+            where nothing is known.
     """
 
     side: int
@@ -51,6 +55,7 @@ class Field(NamedTuple):
     bias2: np.ndarray
     head: np.ndarray
     head_bias: np.ndarray
+    occupied: np.ndarray
 
 
 @njit(fastmath=_EXACT)
@@ -264,14 +269,16 @@ class Buffers(NamedTuple):
     cdf: np.ndarray
     raw: np.ndarray
     order: np.ndarray
+    state: np.ndarray
+    chosen: np.ndarray
 
 
 @njit
 def _buffers(samples):
     return Buffers(
-        np.zeros((samples + GROUP - 1) * HIDDEN, f32),
-        np.zeros((samples + GROUP - 1) * HIDDEN, f32),
-        np.empty((samples, 4), f32),
+        np.zeros((2 * samples + GROUP - 1) * HIDDEN, f32),
+        np.zeros((2 * samples + GROUP - 1) * HIDDEN, f32),
+        np.empty((2 * samples, 4), f32),
         np.empty((2 * samples, 4), f32),
         np.empty(samples, f32),
         np.empty(samples, f32),
@@ -280,47 +287,80 @@ def _buffers(samples):
         np.empty(samples - 2, f32),
         np.empty(2 * samples, f32),
         np.empty(2 * samples, np.int64),
+        np.empty(2 * samples, np.uint8),
+        np.empty(2 * samples, np.int64),
     )
 
 
 @njit(fastmath=_EXACT)
-def _sample_ray(field, origin, direction, depths, buffers, decoded):
-    """Raw density and colour logits (S, 4) at depths of a ray; only samples inside the cube are computed."""
-    hidden, packed = buffers.hidden, buffers.packed
+def _is_occupied(field, origin, direction, depth):
+    """Whether a sample lies in the cube, in a cell that may hold something."""
+    x, y, z = depth * direction[0] + origin[0], depth * direction[1] + origin[1], depth * direction[2] + origin[2]
+    # Written so that a NaN is outside.
+    if not max(abs(x), abs(y), abs(z)) <= f32(1):
+        return False
+    side = len(field.occupied)
+    half = f32(0.5) * f32(side)
+    i, j, k = int((x + f32(1)) * half), int((y + f32(1)) * half), int((z + f32(1)) * half)
+    return field.occupied[min(i, side - 1), min(j, side - 1), min(k, side - 1)] != 0
+
+
+@njit(fastmath=_EXACT)
+def _sample_ray(field, origin, direction, depths, order, buffers):
+    """Compute the samples of a ray that count, and are not computed yet.
+
+    A sample counts when it or a neighbour on the ray is occupied: every interval that touches something occupied has
+    both its ends then. The others have no density.
+
+    Args:
+        field: what is shown.
+        origin: (3,).
+        direction: (3,).
+        depths: (S,), increasing.
+        order: (S,), where the results belong in `buffers.decoded` and `buffers.state`.
+        buffers: `decoded` is written, raw density and colour logits.
+    """
+    hidden, decoded, state, chosen = buffers.hidden, buffers.decoded, buffers.state, buffers.chosen
+    last = len(depths) - 1
     count = 0
-    for s in range(len(depths)):
-        x = depths[s] * direction[0] + origin[0]
-        y = depths[s] * direction[1] + origin[1]
-        z = depths[s] * direction[2] + origin[2]
-        decoded[s, 0] = EMPTY
-        if max(abs(x), abs(y), abs(z)) <= f32(1):
-            _first_layer(field, x, y, z, hidden[count * HIDDEN : (count + 1) * HIDDEN])
-            decoded[s, 0] = f32(0)
-            count += 1
-    _decode(field, hidden, buffers.other, count, packed)
-    count = 0
-    for s in range(len(depths)):
-        if decoded[s, 0] != EMPTY:
-            decoded[s] = packed[count]
-            count += 1
+    before, here = False, _is_occupied(field, origin, direction, depths[0])
+    for s in range(last + 1):
+        after = s < last and _is_occupied(field, origin, direction, depths[s + 1])
+        if (before or here or after) and state[order[s]] == UNKNOWN:
+            x = depths[s] * direction[0] + origin[0]
+            y = depths[s] * direction[1] + origin[1]
+            z = depths[s] * direction[2] + origin[2]
+            state[order[s]] = KNOWN
+            if max(abs(x), abs(y), abs(z)) <= f32(1):
+                _first_layer(field, x, y, z, hidden[count * HIDDEN : (count + 1) * HIDDEN])
+                chosen[count] = order[s]
+                count += 1
+        before, here = here, after
+    _decode(field, hidden, buffers.other, count, buffers.packed)
+    for i in range(count):
+        decoded[chosen[i]] = buffers.packed[i]
 
 
 @njit(fastmath=_EXACT)
 def _march(field, origin, direction, near, far, noise, u, buffers):
     """Both passes over a ray: leaves depths, order, decoded and weights of all its samples in the buffers."""
     coarse, fine, depths, decoded = buffers.coarse, buffers.fine, buffers.depths, buffers.decoded
+    order, state = buffers.order, buffers.state
     samples = len(coarse)
     step = f32(1 / (samples - 1))
     for k in range(samples):
         coarse[k] = near + (far - near) * ((f32(k) + noise[k]) * step)
-    _sample_ray(field, origin, direction, coarse, buffers, decoded[:samples])
+    state[:], decoded[:, 0] = UNKNOWN, EMPTY
+    for k in range(samples):
+        order[k] = k
+    _sample_ray(field, origin, direction, coarse, order[:samples], buffers)
     coarse_weights = buffers.weights[: samples - 1]
     _interval_weights(decoded[:samples, 0], coarse, coarse_weights)
     _importance_depths(coarse, coarse_weights, u, buffers.cdf, fine)
-    _sample_ray(field, origin, direction, fine, buffers, decoded[samples:])
-    _merge(coarse, fine, buffers.order, depths)
+    _merge(coarse, fine, order, depths)
+    _sample_ray(field, origin, direction, depths, order, buffers)
     for k in range(2 * samples):
-        buffers.raw[k] = decoded[buffers.order[k], 0]
+        buffers.raw[k] = decoded[order[k], 0]
     _interval_weights(buffers.raw, depths, buffers.weights)
 
 
