@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,6 +287,76 @@ class TestBox:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("error: rendered already: ") and done.stderr.count("\n") == 1
         assert (folder / "out/box/render.json").stat().st_mtime_ns == before
+
+
+@with_blender
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_render_leaves_nothing(tmp_path, number):
+    boxes(tmp_path / "box.glb")
+    arguments = ["--object_path", tmp_path / "box.glb", "--output_dir", tmp_path / "out", *QUICK]
+    command = [sys.executable, SCRIPT, *arguments, "--views", "2000", "--maps", "depth"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "out/box.part/depth/001.png").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+class TestFallback:
+    """What `_render` makes of a device that does not do its work; Blender is played by stand-ins."""
+
+    @pytest.fixture
+    def render_on(self, script, monkeypatch, tmp_path):
+        def run(device, answers):
+            rendered = []
+
+            def render_view(pose, seed):
+                rendered.append(state["device"])
+                level = answers[state["device"]]
+                if level is None:
+                    raise RuntimeError("out of memory")
+                return {"Combined": np.full((4, 4, 4), level, np.float32)}
+
+            state = {"device": device}
+            engine = SimpleNamespace(
+                set_up=lambda options: device,
+                use_cpu=lambda: state.update(device="CPU") or "CPU",
+                render_view=render_view,
+            )
+            scene = SimpleNamespace(
+                clear_scene=lambda: None,
+                import_object=lambda path, axis: {},
+                fit_into_cube=lambda size: {},
+                add_lights=lambda *light: None,
+            )
+            bpy = SimpleNamespace(app=SimpleNamespace(version_string="5"))
+            for name, module in (("bpy", bpy), ("blender_engine", engine), ("blender_scene", scene)):
+                monkeypatch.setitem(sys.modules, name, module)
+            options = script.parse(["--object_path", "a.glb", "--output_dir", "out", "--views", "2"])
+            return script._render(options, script._poses(options, "a"), tmp_path), rendered
+
+        return run
+
+    @pytest.mark.parametrize("gpu", [0.0, None])
+    def test_a_gpu_that_fails_is_replaced(self, render_on, gpu):
+        record, rendered = render_on("CUDA", {"CUDA": gpu, "CPU": 0.5})
+        assert record["device"] == "CPU" and rendered[-2:] == ["CPU", "CPU"]
+        assert record["warnings"] == {"exposure": "mean luminance 1 lowered to 0.6"}
+
+    def test_one_that_works_is_kept(self, render_on):
+        record, rendered = render_on("CUDA", {"CUDA": 0.5})
+        assert record["device"] == "CUDA" and rendered == ["CUDA", "CUDA"]
+
+    def test_errors_of_the_processor_are_errors(self, render_on):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            render_on("CPU", {"CPU": None})
+
+    def test_nothing_anywhere_is_an_empty_scene(self, render_on):
+        with pytest.raises(ValueError, match="nothing to be seen"):
+            render_on("CPU", {"CPU": 0.0})
 
 
 def nothing(path):

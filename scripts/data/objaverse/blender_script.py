@@ -8,7 +8,6 @@ placed, warnings), and depth/, normal/, albedo/ with `--maps`. The folder appear
 options and seed give the same bytes. The exit code is 2, with one line, for an object that cannot be used.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -23,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
 from blender_asset import read_asset, sha256
-from blender_cameras import STRATEGIES, generator, make_poses, pixel_intrinsics, read_poses
+from blender_cameras import generator, make_poses, pixel_intrinsics, read_poses
 from blender_errors import InputError
+from blender_options import parse
 from blender_pictures import mean_luminance, to_albedo8, to_depth16, to_normal8, to_rgba8, write_png
 
 DARK, BRIGHT = 0.004, 0.8
@@ -35,53 +35,9 @@ LIFTED, LOWERED = 0.05, 0.6
 
 MOST_GAIN = 16.0
 
+_signals = []  # those that have asked for the end
+
 _NOT_SETTINGS = ("object_path", "output_dir", "uid", "overwrite", "threads", "parent", "verbose")
-
-
-def parse(argv):
-    """Read the command line (see `--help`)."""
-    parser = argparse.ArgumentParser(
-        prog="blender_script.py",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--object_path", type=Path, required=True, help="glb, gltf, fbx, obj, ply, stl, usd or usdz file")
-    add("--output_dir", type=Path, required=True, help="folder of rendered objects")
-    add("--uid", help="name of the object's folder; the file's name without suffix if left out")
-    add("--overwrite", action="store_true", help="replace an object that is there already")
-    add("--views", type=_positive(int), default=32, help="number of views")
-    add("--resolution", type=_positive(int), default=512, help="side of the square views, pixels")
-    add("--samples", type=_positive(int), default=32, help="light paths for a pixel")
-    add("--seed", type=int, default=0, help="of cameras and sampling")
-    add(
-        "--denoise", action=argparse.BooleanOptionalAction, default=True, help="remove Cycles' noise (OpenImageDenoise)"
-    )
-    add("--camera", choices=STRATEGIES, default="random", help="random: the first view frontal, the others anywhere in "
-        "the ranges; orbit: a circle; sphere: evenly spread; file: --camera_file")  # fmt: skip
-    add("--camera_file", type=Path, help=".npy or .json with (views, 3, 4) camera-to-world, Blender's axes")
-    add("--distance", type=float, nargs=2, default=(1.9, 2.6), metavar=("LEAST", "MOST"), help="of the cameras")
-    add("--height", type=float, nargs=2, default=(-0.75, 1.6), metavar=("LEAST", "MOST"), help="of the cameras")
-    add("--focal", type=_positive(float), default=0.75, help="focal length over image width")
-    add("--object_size", type=_positive(float), default=1.6, help="longest side of the object in the cube of side 2")
-    add("--up_axis", choices=("Y", "Z"), help="of obj, ply and stl files; Y for obj and Z for the others if left out")
-    add("--light", choices=("sun", "environment", "area"), default="sun", help="sun: a white sky and a sun; "
-        "environment: the sky alone; area: three large lamps")  # fmt: skip
-    add("--light_strength", type=_positive(float), default=1.0, help="factor of all light")
-    add("--environment_map", type=Path, help="panorama (.hdr, .exr) instead of the white sky")
-    add("--maps", nargs="*", choices=("depth", "normal", "albedo"), default=[], help="further pictures of every view")
-    add("--renderer", choices=("cycles", "eevee"), default="cycles", help="eevee needs a GPU to be fast")
-    add("--device", choices=("auto", "cpu", "optix", "cuda", "hip", "metal", "oneapi"), default="auto",
-        help="of Cycles; auto takes the first GPU that is there, else the CPU")  # fmt: skip
-    add("--threads", type=int, default=0, help="processor threads; 0 takes all")
-    add("--parent", type=int, default=0, help="process that this one must not outlive (Linux)")
-    add("--verbose", action="store_true", help="let Blender print")
-    options = parser.parse_args(argv)
-    if (options.camera == "file") != (options.camera_file is not None):
-        parser.error("--camera file and --camera_file belong together")
-    if options.seed < 0 or options.threads < 0:
-        parser.error("--seed and --threads are not negative")
-    return options
 
 
 def render_object(options):
@@ -137,9 +93,14 @@ def _render(options, poses, part):
     device = blender_engine.set_up(options)
     for name in ("rgba", "pose", *options.maps):
         (part / name).mkdir()
-    pictures = _render_views(options, poses, part)
+    try:
+        pictures = _render_views(options, poses, part)
+    except RuntimeError:
+        if device in ("CPU", "EEVEE"):
+            raise
+        pictures = []
     if device not in ("CPU", "EEVEE") and not _luminance(pictures):
-        # Black or nothing is what a GPU renders that lacks a driver or memory; an object may be black, too.
+        # An error, black or nothing: a GPU that lacks memory or a driver. Or a black object, black again.
         device = blender_engine.use_cpu()
         pictures = _render_views(options, poses, part)
     luminance = _luminance(pictures)
@@ -175,6 +136,8 @@ def _render_views(options, poses, part):
     pictures = []
     for view, pose in enumerate(poses):
         passes = blender_engine.render_view(pose, options.seed + view)
+        if _signals:
+            raise KeyboardInterrupt
         combined = passes["Combined"]
         name = f"{view:03d}.png"
         if "depth" in options.maps:
@@ -218,17 +181,6 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
-def _positive(kind):
-    def read(text):
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-
-    read.__name__ = f"positive {kind.__name__}"
-    return read
-
-
 @contextlib.contextmanager
 def _output(verbose):
     """Silence what Blender writes to both outputs; yields what the script itself writes its line to."""
@@ -257,15 +209,17 @@ def _die_with(parent):
             os._exit(1)
 
 
-def _interrupt(*_):
-    raise KeyboardInterrupt
+def _note_signal(number, _):
+    # Raised here, an exception would end up in Cycles, which drops it and leaves the view unfinished.
+    _signals.append(number)
 
 
 def main(argv):
     """Run the command line; returns the exit code."""
     options = parse(argv)
     _die_with(options.parent)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _note_signal)
     with _output(options.verbose) as (out, err):
         try:
             folder, record = render_object(options)
