@@ -4,7 +4,7 @@ Everything above this package is written once; a kernel that is slow, missing or
 chosen here, with the measured reason beside it.
 """
 
-from openlrm.ops.attention import attention, project_context, project_output, split_context
+from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import host_kernels, on_ascend, prefers_host_rendering, setup_device
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, silu
@@ -23,13 +23,13 @@ __all__ = [
     "on_ascend",
     "prefers_host_rendering",
     "project_context",
+    "project_keys_values",
     "project_output",
     "sample_table",
     "searchsorted_right",
     "setup_device",
     "silu",
     "sort_by_depth",
-    "split_context",
     "take_along_rays",
     "unit_channels",
 ]

@@ -4,10 +4,10 @@ softmax(Q K^T / sqrt(d)) V (Vaswani et al., 2017, eq. 1), computed over blocks o
 the cache; the backward pass computes each block again instead of keeping it (Rabe and Staats, 2021).
 On Ascend the fused flash-attention kernel does the same.
 
-Layouts differ: on a CPU keys, values and the result are kept feature-major, (N, D, L), as `project_context` makes
-them and `project_output` takes them. Heads are then a reshape and no tensor is transposed (five copies of 3 M
-numbers a layer otherwise); V^T P^T also runs at 168 GFLOP/s where P V, with its 64 columns, runs at 109.
-On Ascend everything is (N, L, D).
+Layouts differ. PyNative on a CPU: compiled loops on (N, L, D). Ascend: the fused kernel, on (N, L, D) too. Graph mode
+on a CPU: keys, values and the result are feature-major, (N, D, L), as `project_context` makes them and
+`project_output` takes them; heads are then a reshape and no tensor is transposed (five copies of 3 M numbers a layer
+otherwise), and V^T P^T runs at 168 GFLOP/s where P V, with its 64 columns, runs at 109.
 """
 
 import math
@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.host import host_array, host_threads, spread
-from openlrm.ops.layers import stack_samples, unstack_samples
+from openlrm.ops.layers import AddBias, stack_samples, unstack_samples
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
 # smaller ones make larger graphs to compile.
@@ -74,45 +74,66 @@ class BlockedAttention(nn.Cell):
 
 
 class HostAttention(nn.Cell):
-    """The same by compiled loops, for heads of 64 in PyNative on a CPU."""
+    """Attention by compiled loops, heads of 64 in PyNative on a CPU; scores of size L x L never exist."""
 
     def construct(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, Lq, 64), (B, 64, Lk), (B, 64, Lk) -> (B, 64, Lq), and logarithms (B, Lq) for the gradient."""
+        """(N, Lq, D), (N, Lk, D), (N, Lk, D) -> (N, Lq, D), and logarithms (N, D / 64, Lq) for the gradient."""
         from openlrm.ops.host_attention import WIDTH, attend
 
         q, k, v = map(host_array, (q, k, v))
-        batch, queries, width = q.shape
-        out, logarithms = np.empty((batch, width, queries), np.float32), np.empty((batch, queries), np.float32)
+        n, queries, dim = q.shape
+        heads = dim // WIDTH
+        out, logarithms = np.empty_like(q), np.empty((n, heads, queries), np.float32)
         # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
-        rows = -(-queries * batch // max(batch, 2 * host_threads()))
+        rows = -(-queries * n * heads // max(n * heads, 2 * host_threads()))
         rows = -(-rows // WIDTH) * WIDTH
         parts = -(-queries // rows)
 
         def work(task: int) -> None:
-            head, start = task // parts, task % parts * rows
-            attend(q[head], k[head], v[head], start, min(start + rows, queries), out[head], logarithms[head])
+            sample, head, part = task // parts // heads, task // parts % heads, task % parts
+            at = _head(sample, head, WIDTH)
+            span = (part * rows, min((part + 1) * rows, queries))
+            attend(q[at], k[at], v[at], np.float32(WIDTH**-0.5), *span, out[at], logarithms[sample, head])
 
-        spread(work, batch * parts)
+        spread(work, n * heads * parts)
         return Tensor.from_numpy(out), Tensor.from_numpy(logarithms)
 
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of q, k, v."""
-        from openlrm.ops.host_attention import attend_gradient
+        from openlrm.ops.host_attention import WIDTH, attend_gradient
 
-        arrays = [host_array(x) for x in (q, k, v, *out, dout[0])]
-        gradients = [np.empty(x.shape, np.float32) for x in arrays[:3]]
-        spread(lambda head: attend_gradient(*(x[head] for x in (*arrays, *gradients))), len(arrays[0]))
-        return tuple(map(Tensor.from_numpy, gradients))
+        q, k, v, out, logarithms, dout = map(host_array, (q, k, v, *out, dout[0]))
+        dq, dk, dv = map(np.empty_like, (q, k, v))
+        n, heads, _ = logarithms.shape
+
+        def work(task: int) -> None:
+            sample, head = task // heads, task % heads
+            at = _head(sample, head, WIDTH)
+            scores = (np.float32(WIDTH**-0.5), out[at], logarithms[sample, head], dout[at])
+            attend_gradient(q[at], k[at], v[at], *scores, dq[at], dk[at], dv[at])
+
+        spread(work, n * heads)
+        return tuple(map(Tensor.from_numpy, (dq, dk, dv)))
+
+
+def _head(sample: int, head: int, width: int) -> tuple[int, slice, slice]:
+    return sample, slice(None), slice(head * width, (head + 1) * width)
 
 
 _blocked = BlockedAttention()
 _host_attention = HostAttention()
 _nt = ops.MatMul(transpose_b=True)
 _tt = ops.MatMul(transpose_a=True, transpose_b=True)
+_add_bias = AddBias()
+
+
+def _token_major() -> bool:
+    """Whether keys, values and results are (N, L, D); feature-major, (N, D, L), otherwise."""
+    return on_ascend() or host_kernels()
 
 
 def project_context(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Keys or values (or both, one after the other) of a context, in the layout `attention` takes.
+    """Keys or values of a context, in the layout `attention` takes.
 
     Args:
         x: (N, L, D_in).
@@ -120,19 +141,25 @@ def project_context(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
         bias: (D,) or None.
 
     Returns:
-        CPU (N, D, L), Ascend (N, L, D).
+        Graph mode on a CPU (N, D, L), else (N, L, D).
     """
-    n, length, width = x.shape
-    if on_ascend():
-        y = _nt(x.reshape(n * length, width), weight).reshape(n, length, weight.shape[0])
-        return y if bias is None else y + bias
+    if _token_major():
+        n, length, width = x.shape
+        y = _nt(x.reshape(n * length, width), weight)
+        y = y if bias is None else _add_bias(y, bias)
+        return y.reshape(n, length, weight.shape[0])
     y = stack_samples([_nt(weight, sample) for sample in unstack_samples(x)])
     return y if bias is None else ops.bias_add(y, bias)
 
 
-def split_context(x: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """Cut the features of a `project_context` result into equal parts."""
-    return ops.split(x, x.shape[2 if on_ascend() else 1] // parts, axis=2 if on_ascend() else 1)
+def project_keys_values(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Keys and values of a context, see `project_context`; weight (2 D, D_in) and bias (2 D,) hold both."""
+    dim = weight.shape[0] // 2
+    if _token_major():
+        # Two products: halves of one would have to be copied apart.
+        keys = project_context(x, weight[:dim], None if bias is None else bias[:dim])
+        return keys, project_context(x, weight[dim:], None if bias is None else bias[dim:])
+    return ops.split(project_context(x, weight, bias), dim, axis=1)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -145,7 +172,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         heads: number of heads; divides D.
 
     Returns:
-        What `project_output` takes: CPU (N, D, Lq), Ascend (N, Lq, D); heads concatenated.
+        What `project_output` takes: graph mode on a CPU (N, D, Lq), else (N, Lq, D); heads concatenated.
     """
     n, queries, dim = q.shape
     head_dim = dim // heads
@@ -153,21 +180,24 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     if on_ascend():
         # Fused kernel of CANN, layout (batch, sequence, hidden). Not run yet: no NPU was at hand.
         return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BSH")
+    if host_kernels() and head_dim == 64:
+        return _host_attention(q, k, v)[0]
+    if host_kernels():
+        k, v = k.transpose(0, 2, 1), v.transpose(0, 2, 1)
     # Scaling after the transposition makes the one contiguous copy that the products need.
     q = q.reshape(n, queries, heads, head_dim).transpose(0, 2, 1, 3) * scale
-    q = q.reshape(n * heads, queries, head_dim)
-    k = k.reshape(n * heads, head_dim, k.shape[2])
-    v = v.reshape(n * heads, head_dim, v.shape[2])
-    if host_kernels() and head_dim == 64:
-        out, _ = _host_attention(q, k, v)
-    else:
-        out = _blocked(q, k, v)
-    return out.reshape(n, dim, queries)
+    out = _blocked(
+        q.reshape(n * heads, queries, head_dim),
+        k.reshape(n * heads, head_dim, k.shape[2]),
+        v.reshape(n * heads, head_dim, v.shape[2]),
+    )
+    out = out.reshape(n, dim, queries)
+    return out.transpose(0, 2, 1) if host_kernels() else out
 
 
 def project_output(out: Tensor, weight: Tensor) -> Tensor:
     """Output projection of an `attention` result: weight (D_out, D) -> (N, Lq, D_out)."""
-    if on_ascend():
+    if _token_major():
         n, length, dim = out.shape
         return _nt(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
     return stack_samples([_tt(sample, weight) for sample in unstack_samples(out)])

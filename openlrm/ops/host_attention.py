@@ -21,24 +21,22 @@ _REORDER = _EXACT | {"reassoc"}
 
 
 @njit(fastmath=_EXACT)
-def _row_tiles(features, count, tiles):
-    """(WIDTH, L) feature-major, L = count -> rows of WIDTH features, in flat tiles padded with zeros."""
-    for i in range(count):
+def _row_tiles(x, tiles):
+    """(L, WIDTH) -> flat tiles of WIDTH rows, padded with zeros."""
+    for i in range(len(x)):
         for j in range(WIDTH):
-            tiles[i * WIDTH + j] = features[j, i]
-    tiles[count * WIDTH :] = f32(0)
+            tiles[i * WIDTH + j] = x[i, j]
+    tiles[len(x) * WIDTH :] = f32(0)
 
 
 @njit(fastmath=_EXACT)
-def _column_tiles(features, count, tiles):
-    """(WIDTH, L) feature-major -> tiles (WIDTH features, WIDTH places), padded with zeros."""
-    for start in range(0, len(tiles), TILE):
-        first = start // WIDTH
-        width = min(WIDTH, count - first)
+def _column_tiles(x, tiles):
+    """(L, WIDTH) -> flat tiles (WIDTH features, WIDTH rows), padded with zeros."""
+    tiles[len(x) // WIDTH * TILE :] = f32(0)
+    for i in range(len(x)):
+        tile = tiles[i // WIDTH * TILE :]
         for j in range(WIDTH):
-            row = tiles[start + j * WIDTH : start + (j + 1) * WIDTH]
-            row[:width] = features[j, first : first + width]
-            row[width:] = f32(0)
+            tile[j * WIDTH + i % WIDTH] = x[i, j]
 
 
 @njit(fastmath=_REORDER)
@@ -100,22 +98,24 @@ def _padded(count):
 
 
 @njit(fastmath=_EXACT, nogil=True, cache=True)
-def attend(q, k, v, first, last, out, logarithms):
+def attend(q, k, v, scale, first, last, out, logarithms):
     """Softmax(Q K^T) V of one head for the queries first..last.
 
     Args:
-        q: (Lq, WIDTH) queries, scaled.
-        k: (WIDTH, Lk) keys.
-        v: (WIDTH, Lk) values.
+        q: (Lq, WIDTH) queries.
+        k: (Lk, WIDTH) keys.
+        v: (Lk, WIDTH) values.
+        scale: of the scores.
         first: a multiple of WIDTH.
         last: one past the last query.
-        out: (WIDTH, Lq), written.
+        out: (Lq, WIDTH), written.
         logarithms: (Lq,), written: log2 of the sum of the exponentials of a query's scores.
     """
-    keys = k.shape[1]
+    keys = len(k)
     k_columns, v_rows = np.empty(_padded(keys), f32), np.empty(_padded(keys), f32)
-    _column_tiles(k, keys, k_columns)
-    _row_tiles(v, keys, v_rows)
+    _column_tiles(k, k_columns)
+    _row_tiles(v, v_rows)
+    scale *= LOG2_E
     queries, scores, mixed = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
     largest, sums = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     bits, sixteen = np.empty(WIDTH, np.int32), np.empty(16, f32)
@@ -124,7 +124,7 @@ def attend(q, k, v, first, last, out, logarithms):
         count = min(WIDTH, last - start)
         for i in range(count):
             for j in range(WIDTH):
-                queries[i * WIDTH + j] = q[start + i, j] * LOG2_E
+                queries[i * WIDTH + j] = q[start + i, j] * scale
         mixed[:], largest[:], sums[:] = f32(0), _NONE, f32(0)
         for tile in range(0, len(k_columns), TILE):
             _multiply_tile(queries, k_columns[tile : tile + TILE], scores)
@@ -144,37 +144,37 @@ def attend(q, k, v, first, last, out, logarithms):
             _add_product(scores, v_rows[tile : tile + TILE], mixed)
         for i in range(count):
             logarithms[start + i] = largest[i] + math.log2(sums[i])
-            _scale_row(mixed[i * WIDTH : (i + 1) * WIDTH], f32(1) / sums[i])
-        for j in range(WIDTH):
-            for i in range(count):
-                out[j, start + i] = mixed[i * WIDTH + j]
+            share = f32(1) / sums[i]
+            for j in range(WIDTH):
+                out[start + i, j] = mixed[i * WIDTH + j] * share
 
 
 @njit(fastmath=_EXACT, nogil=True, cache=True)
-def attend_gradient(q, k, v, out, logarithms, dout, dq, dk, dv):
+def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv):
     """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
 
     Args:
-        q: (Lq, WIDTH) queries, scaled.
-        k: (WIDTH, Lk).
-        v: (WIDTH, Lk).
-        out: (WIDTH, Lq) of `attend`.
+        q: (Lq, WIDTH) queries.
+        k: (Lk, WIDTH).
+        v: (Lk, WIDTH).
+        scale: of the scores.
+        out: (Lq, WIDTH) of `attend`.
         logarithms: (Lq,) of `attend`.
-        dout: (WIDTH, Lq).
+        dout: (Lq, WIDTH).
         dq: (Lq, WIDTH), written.
-        dk: (WIDTH, Lk), written.
-        dv: (WIDTH, Lk), written.
+        dk: (Lk, WIDTH), written.
+        dv: (Lk, WIDTH), written.
     """
-    queries, keys = len(q), k.shape[1]
+    queries, keys = len(q), len(k)
     room = _padded(keys)
     k_columns, v_columns = np.empty(room, f32), np.empty(room, f32)
     k_rows, dk_rows, dv_rows = np.empty(room, f32), np.zeros(room, f32), np.zeros(room, f32)
-    _column_tiles(k, keys, k_columns)
-    _column_tiles(v, keys, v_columns)
-    _row_tiles(k, keys, k_rows)
+    _column_tiles(k, k_columns)
+    _column_tiles(v, v_columns)
+    _row_tiles(k, k_rows)
     rows, dout_rows = np.empty(_padded(queries), f32), np.empty(_padded(queries), f32)
-    _row_tiles(dout, queries, dout_rows)
-    _row_tiles(out, queries, rows)
+    _row_tiles(dout, dout_rows)
+    _row_tiles(out, rows)
     products = np.zeros(len(rows) // WIDTH, f32)
     for i in range(queries):
         products[i] = _sum_of_products(rows[i * WIDTH : (i + 1) * WIDTH], dout_rows[i * WIDTH : (i + 1) * WIDTH])
@@ -186,7 +186,7 @@ def attend_gradient(q, k, v, out, logarithms, dout, dq, dk, dv):
         count = min(WIDTH, queries - start)
         for i in range(WIDTH):
             for j in range(WIDTH):
-                query_tile[i * WIDTH + j] = q[start + i, j] * LOG2_E if i < count else f32(0)
+                query_tile[i * WIDTH + j] = q[start + i, j] * (scale * LOG2_E) if i < count else f32(0)
         of_out = dout_rows[start * WIDTH : start * WIDTH + TILE]
         dq_tile[:] = f32(0)
         for tile in range(0, room, TILE):
@@ -208,9 +208,9 @@ def attend_gradient(q, k, v, out, logarithms, dout, dq, dk, dv):
             _add_product(of_weights, k_rows[tile : tile + TILE], dq_tile)
         for i in range(count):
             for j in range(WIDTH):
-                dq[start + i, j] = dq_tile[i * WIDTH + j]
+                dq[start + i, j] = dq_tile[i * WIDTH + j] * scale
     # The queries carried log2(e).
     for i in range(keys):
         for j in range(WIDTH):
-            dk[j, i] = dk_rows[i * WIDTH + j] / LOG2_E
-            dv[j, i] = dv_rows[i * WIDTH + j]
+            dk[i, j] = dk_rows[i * WIDTH + j] / LOG2_E
+            dv[i, j] = dv_rows[i * WIDTH + j]

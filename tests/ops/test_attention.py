@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from openlrm.ops import attention, project_context, project_output, split_context
+from openlrm.ops import attention, project_keys_values, project_output
 from openlrm.ops.attention import BlockedAttention, HostAttention
 
 # 21 scores a query row: blocks of 4, 4 and 2 rows; of one row; all at once.
@@ -108,7 +108,7 @@ def test_heads(mode, samples):
             mixed.append(weights @ kv[:, dim:][part])
         expected[n] = np.concatenate(mixed, axis=1) @ to_out.T
     x, context, to_kv, to_out, bias = (Tensor(a.astype(np.float32)) for a in (x, context, to_kv, to_out, bias))
-    k, v = split_context(project_context(context, to_kv, bias), 2)
+    k, v = project_keys_values(context, to_kv, bias)
     actual = project_output(attention(x, k, v, heads), to_out).asnumpy()
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
 
@@ -124,17 +124,34 @@ class First(nn.Cell):
         return self.inner(q, k, v)[0]
 
 
-@pytest.mark.parametrize("queries, keys", [(64, 64), (100, 70), (3, 200), (65, 129), (300, 5), (1, 1)])
-def test_host_attention(pynative, queries, keys):
+class PlainHeads(nn.Cell):
+    """The formula for heads of 64, differentiated by the framework."""
+
+    def construct(self, q, k, v):
+        n, queries, dim = q.shape
+        q, k, v = (x.reshape(n, x.shape[1], -1, 64).transpose(0, 2, 1, 3) for x in (q, k, v))
+        weights = ops.softmax(ops.matmul(q, k.transpose(0, 1, 3, 2)) / 8, axis=-1)
+        return ops.matmul(weights, v).transpose(0, 2, 1, 3).reshape(n, queries, dim)
+
+
+def exact_heads(q, k, v):
+    q, k, v = (x.astype(float).reshape(*x.shape[:2], -1, 64).swapaxes(1, 2) for x in (q, k, v))
+    out = softmax(q @ k.swapaxes(2, 3) / 8) @ v
+    return out.swapaxes(1, 2).reshape(q.shape[0], q.shape[2], -1)
+
+
+@pytest.mark.parametrize("samples, heads", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("queries, keys", [(64, 64), (100, 70), (3, 200), (65, 129), (300, 5), (1, 2)])
+def test_host_attention(pynative, samples, heads, queries, keys):
     """Whole and partial tiles; scores large enough that running maxima grow."""
     rng = np.random.default_rng(queries)
-    shapes = (3, queries, 64), (3, 64, keys), (3, 64, keys), (3, 64, queries)
-    inputs = [Tensor(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
-    exact = [x.asnumpy().astype(float) for x in inputs]
-    expected = exact[2] @ softmax(exact[0] @ exact[1]).transpose(0, 2, 1)
-    np.testing.assert_allclose(First()(*inputs[:3]).asnumpy(), expected, rtol=0, atol=2e-5)
-    found = ms.grad(Weighted(First()), (0, 1, 2))(*inputs)
-    wanted = ms.grad(Weighted(Plain()), (0, 1, 2))(*inputs)
+    lengths = (queries, keys, keys, queries)
+    inputs = [rng.normal(size=(samples, length, 64 * heads)).astype(np.float32) for length in lengths]
+    inputs[0] *= 4
+    tensors = list(map(Tensor, inputs))
+    np.testing.assert_allclose(First()(*tensors[:3]).asnumpy(), exact_heads(*inputs[:3]), rtol=0, atol=2e-5)
+    found = ms.grad(Weighted(First()), (0, 1, 2))(*tensors)
+    wanted = ms.grad(Weighted(PlainHeads()), (0, 1, 2))(*tensors)
     for actual, reference in zip(found, wanted, strict=True):
         scale = max(1, np.abs(reference.asnumpy()).max())
         np.testing.assert_allclose(actual.asnumpy(), reference.asnumpy(), rtol=0, atol=2e-5 * scale)
@@ -143,15 +160,14 @@ def test_host_attention(pynative, queries, keys):
 def test_host_attention_of_scores_that_differ_by_thousands(pynative):
     """Neither overflow nor a lost row; float32 holds scores of 2000 to 1e-4."""
     rng = np.random.default_rng(1)
-    q, k, v = (rng.normal(size=shape).astype(np.float32) for shape in ((1, 70, 64), (1, 64, 150), (1, 64, 150)))
-    q *= 100
-    expected = v.astype(float) @ softmax(q.astype(float) @ k).transpose(0, 2, 1)
-    np.testing.assert_allclose(First()(*map(Tensor, (q, k, v))).asnumpy(), expected, rtol=0, atol=1e-3)
+    q, k, v = (rng.normal(size=(1, length, 64)).astype(np.float32) for length in (70, 150, 150))
+    q *= 800
+    np.testing.assert_allclose(First()(*map(Tensor, (q, k, v))).asnumpy(), exact_heads(q, k, v), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("place", range(3))
 def test_host_attention_shows_what_is_not_a_number(pynative, place):
-    inputs = [np.ones(shape, np.float32) for shape in ((1, 70, 64), (1, 64, 70), (1, 64, 70))]
+    inputs = [np.ones((1, 70, 64), np.float32) for _ in range(3)]
     inputs[place][0, 5, 6] = np.nan
     assert np.isnan(First()(*map(Tensor, inputs)).asnumpy()).any()
 
@@ -160,9 +176,7 @@ def test_host_attention_is_the_default_for_heads_of_64(pynative, monkeypatch):
     used = []
     module = sys.modules["openlrm.ops.attention"]
     monkeypatch.setattr(module, "_host_attention", lambda q, k, v: (used.append(q.shape) or v, None))
-    rng = np.random.default_rng(2)
+    x = Tensor(np.random.default_rng(2).normal(size=(1, 7, 128)).astype(np.float32))
     for heads in (2, 4):
-        x = Tensor(rng.normal(size=(1, 7, 128)).astype(np.float32))
-        k = Tensor(rng.normal(size=(1, 128, 7)).astype(np.float32))
-        attention(x, k, k, heads)
-    assert used == [(2, 7, 64)]
+        attention(x, x, x, heads)
+    assert used == [(1, 7, 128)]

@@ -16,10 +16,9 @@ from openlrm.ops import (
     Linear,
     attention,
     gelu,
-    project_context,
+    project_keys_values,
     project_output,
     silu,
-    split_context,
 )
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
@@ -41,7 +40,7 @@ class SelfAttention(nn.Cell):
         n, length, dim = x.shape
         weight, bias = self.qkv.weight, self.qkv.bias
         q = self.add_bias(self.matmul(x.reshape(n * length, dim), weight[:dim]), bias[:dim]).reshape(n, length, dim)
-        k, v = split_context(project_context(x, weight[dim:], bias[dim:]), 2)
+        k, v = project_keys_values(x, weight[dim:], bias[dim:])
         y = project_output(attention(q, k, v, self.heads), self.proj.weight)
         return self.add_bias(y.reshape(n * length, dim), self.proj.bias).reshape(n, length, dim)
 

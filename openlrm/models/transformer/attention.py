@@ -6,7 +6,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from openlrm.ops import Linear, attention, project_context, project_output, split_context
+from openlrm.ops import Linear, attention, project_context, project_keys_values, project_output
 
 
 class MultiHeadAttention(nn.Cell):
@@ -46,7 +46,7 @@ class MultiHeadAttention(nn.Cell):
             context = x
         if self.packed:
             q_weight, kv_weight = self.in_proj_weight[:dim], self.in_proj_weight[dim:]
-            k, v = split_context(project_context(context, kv_weight), 2)
+            k, v = project_keys_values(context, kv_weight)
         else:
             q_weight = self.q_proj_weight
             k = project_context(context, self.k_proj_weight)
