@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.host import host_array, host_threads, spread
-from openlrm.ops.layers import AddBias, stack_samples, unstack_samples
+from openlrm.ops.layers import linear, stack_samples, unstack_samples
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
 # smaller ones make larger graphs to compile.
@@ -124,7 +124,6 @@ _blocked = BlockedAttention()
 _host_attention = HostAttention()
 _nt = ops.MatMul(transpose_b=True)
 _tt = ops.MatMul(transpose_a=True, transpose_b=True)
-_add_bias = AddBias()
 
 
 def _token_major() -> bool:
@@ -145,9 +144,7 @@ def project_context(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     """
     if _token_major():
         n, length, width = x.shape
-        y = _nt(x.reshape(n * length, width), weight)
-        y = y if bias is None else _add_bias(y, bias)
-        return y.reshape(n, length, weight.shape[0])
+        return linear(x.reshape(n * length, width), weight, bias).reshape(n, length, weight.shape[0])
     y = stack_samples([_nt(weight, sample) for sample in unstack_samples(x)])
     return y if bias is None else ops.bias_add(y, bias)
 
@@ -199,5 +196,5 @@ def project_output(out: Tensor, weight: Tensor) -> Tensor:
     """Output projection of an `attention` result: weight (D_out, D) -> (N, Lq, D_out)."""
     if _token_major():
         n, length, dim = out.shape
-        return _nt(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
+        return linear(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
     return stack_samples([_tt(sample, weight) for sample in unstack_samples(out)])

@@ -15,6 +15,8 @@ f32 = np.float32
 TILE = WIDTH * WIDTH
 _NONE = f32(-1e30)
 """Score of a key that is not there."""
+_SLACK = f32(16)
+"""How far scores may exceed those seen before until sums are made relative to the new ones: 2^16 is small enough."""
 
 _EXACT = {"contract", "nsz"}
 _REORDER = _EXACT | {"reassoc"}
@@ -61,21 +63,19 @@ def _add_outer(rows, other, out):
 
 
 @njit(fastmath=_EXACT)
-def _largest(row, start, sixteen):
-    """Largest of a row and `start`; `sixteen` is scratch. A NaN may be passed over."""
+def _exceeds(row, limit):
+    """Whether a number of the row is above the limit; counted lane by lane, which vectorises. A NaN is not."""
+    above = 0
     for j in range(16):
-        sixteen[j] = max(max(row[j], row[j + 16]), max(row[j + 32], row[j + 48]))
-    for j in range(16):
-        start = max(start, sixteen[j])
-    return start
+        above += max(max(row[j], row[j + 16]), max(row[j + 32], row[j + 48])) > limit
+    return above > 0
 
 
-@njit(fastmath=_REORDER)
-def _sum(row):
-    total = f32(0)
-    for j in range(WIDTH):
-        total += row[j]
-    return total
+@njit(fastmath=_EXACT)
+def _add_lanes(row, lanes):
+    """Add a row to 16 running sums."""
+    for j in range(16):
+        lanes[j] += (row[j] + row[j + 16]) + (row[j + 32] + row[j + 48])
 
 
 @njit(fastmath=_REORDER)
@@ -84,12 +84,6 @@ def _sum_of_products(row, other):
     for j in range(WIDTH):
         total += row[j] * other[j]
     return total
-
-
-@njit(fastmath=_EXACT)
-def _scale_row(row, factor):
-    for j in range(WIDTH):
-        row[j] *= factor
 
 
 @njit
@@ -117,34 +111,36 @@ def attend(q, k, v, scale, first, last, out, logarithms):
     _row_tiles(v, v_rows)
     scale *= LOG2_E
     queries, scores, mixed = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
-    largest, sums = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
-    bits, sixteen = np.empty(WIDTH, np.int32), np.empty(16, f32)
+    shifts, sums = np.empty(WIDTH, f32), np.empty(WIDTH * 16, f32)
+    bits = np.empty(WIDTH, np.int32)
     powers = bits.view(np.float32)
     for start in range(first, last, WIDTH):
         count = min(WIDTH, last - start)
         for i in range(count):
             for j in range(WIDTH):
                 queries[i * WIDTH + j] = q[start + i, j] * scale
-        mixed[:], largest[:], sums[:] = f32(0), _NONE, f32(0)
+        mixed[:], shifts[:], sums[:] = f32(0), _NONE, f32(0)
         for tile in range(0, len(k_columns), TILE):
             _multiply_tile(queries, k_columns[tile : tile + TILE], scores)
             there = min(WIDTH, keys - tile // WIDTH)
             for i in range(count):
                 row = scores[i * WIDTH : (i + 1) * WIDTH]
                 row[there:] = _NONE
-                top = _largest(row, largest[i], sixteen)
-                if top > largest[i]:
+                lanes = sums[i * 16 : (i + 1) * 16]
+                if _exceeds(row, shifts[i] + _SLACK):
+                    top = max(row)
                     # What was summed up to now was relative to a smaller score.
-                    shrink = f32(2) ** (largest[i] - top)
-                    largest[i] = top
-                    sums[i] *= shrink
-                    _scale_row(mixed[i * WIDTH : (i + 1) * WIDTH], shrink)
-                power_of_two(row, largest[i], bits, powers)
-                sums[i] += _sum(row)
+                    shrink = f32(2) ** (shifts[i] - top)
+                    shifts[i] = top
+                    lanes *= shrink
+                    mixed[i * WIDTH : (i + 1) * WIDTH] *= shrink
+                power_of_two(row, shifts[i], bits, powers)
+                _add_lanes(row, lanes)
             _add_product(scores, v_rows[tile : tile + TILE], mixed)
         for i in range(count):
-            logarithms[start + i] = largest[i] + math.log2(sums[i])
-            share = f32(1) / sums[i]
+            total = sums[i * 16 : (i + 1) * 16].sum()
+            logarithms[start + i] = shifts[i] + math.log2(total)
+            share = f32(1) / total
             for j in range(WIDTH):
                 out[start + i, j] = mixed[i * WIDTH + j] * share
 

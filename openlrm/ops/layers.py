@@ -15,6 +15,8 @@ from openlrm.ops.host import host_array, host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
 _TASK_NUMBERS = 65536
+# Products: widths the compiled tiles divide, rows from which they pay, rows of one task.
+_TILE_WIDTH, _LEAST_ROWS, _TASK_ROWS = 64, 16, 128
 
 
 class AddBias(nn.Cell):
@@ -39,6 +41,55 @@ class AddBias(nn.Cell):
         return dout, self.matmul(ones, dout).reshape(bias.shape)
 
 
+class HostLinear(nn.Cell):
+    """x W^T + b by compiled loops, PyNative on a CPU; an empty bias is none."""
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
+        from openlrm.ops.host_linear import pack_transposed
+
+        x, weight, bias = map(host_array, (x, weight, bias))
+        return Tensor.from_numpy(_host_product(pack_transposed, x, weight, len(weight), bias))
+
+    def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
+        """Gradients of the three."""
+        from openlrm.ops.host_linear import pack, weight_gradient
+
+        x, weight, dout = map(host_array, (x, weight, dout))
+        dx = _host_product(pack, dout, weight, weight.shape[1], np.empty(0, np.float32))
+        dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
+        # Outputs of a task: all rows are gone through once for each.
+        step = max(_TILE_WIDTH, len(weight) // (2 * host_threads()) // _TILE_WIDTH * _TILE_WIDTH)
+        spread_ranges(lambda first, last: weight_gradient(dout, x, first, last, dweight, dbias), len(weight), step)
+        dbias = dbias if bias.shape[0] else np.empty(0, np.float32)
+        return tuple(map(Tensor.from_numpy, (dx, dweight, dbias)))
+
+
+def _host_product(pack, x: np.ndarray, weight: np.ndarray, width: int, bias: np.ndarray) -> np.ndarray:
+    """x (P, K) times a matrix of `width` columns that `pack` lays out, plus bias."""
+    from openlrm.ops.host_linear import multiply
+
+    tiles, out = np.empty(weight.size, np.float32), np.empty((len(x), width), np.float32)
+    spread_ranges(lambda first, last: pack(weight, first, last, tiles), width, _TILE_WIDTH)
+    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), _TASK_ROWS)
+    return out
+
+
+_matmul = ops.MatMul(transpose_b=True)
+_add_bias = AddBias()
+_host_linear = HostLinear()
+_NO_BIAS = Tensor(np.empty(0, np.float32))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b: (P, K), (N, K), (N,) or None -> (P, N)."""
+    width, inner = weight.shape
+    if host_kernels() and width % _TILE_WIDTH == 0 and inner % _TILE_WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
+        return _host_linear(x, weight, _NO_BIAS if bias is None else bias)
+    y = _matmul(x, weight)
+    return y if bias is None else _add_bias(y, bias)
+
+
 class Linear(nn.Cell):
     """y = x W^T + b over the last axis; weight (out_features, in_features), bias (out_features,).
 
@@ -53,15 +104,11 @@ class Linear(nn.Cell):
         self.has_bias = bias
         if bias:
             self.bias = Parameter(initializer("zeros" if zero_bias else Uniform(bound), (out_features,), ms.float32))
-        self.matmul = ops.MatMul(transpose_b=True)
-        self.add_bias = AddBias()
 
     def construct(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         shape = x.shape
-        y = self.matmul(x.reshape(-1, self.in_features), self.weight)
-        if self.has_bias:
-            y = self.add_bias(y, self.bias)
+        y = linear(x.reshape(-1, self.in_features), self.weight, self.bias if self.has_bias else None)
         return y.reshape((*shape[:-1], self.out_features))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from openlrm.ops import AddBias, LayerNorm, Linear, gelu, silu
+from openlrm.ops import AddBias, LayerNorm, Linear, gelu, linear, silu
 
 erf = np.vectorize(math.erf)
 
@@ -150,3 +150,26 @@ def test_what_is_not_a_number_stays_so(pynative):
     x[1, 3] = np.nan
     assert np.isnan(gelu(Tensor(x)).asnumpy()).sum() == 1
     assert np.isnan(LayerNorm(70)(Tensor(x[None])).asnumpy()[0]).all(axis=1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("rows", [16, 77, 130, 600])
+@pytest.mark.parametrize("inner, width", [(64, 192), (256, 64)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_linear_by_tiles(pynative, rows, inner, width, with_bias):
+    x, weight, bias = random(rows, inner), random(width, inner, seed=1), random(width, seed=2)
+    pull = random(rows, width, seed=3)
+    inputs = [Tensor(a) for a in ((pull, x, weight, bias) if with_bias else (pull, x, weight))]
+    exact = x.astype(float) @ weight.T + (bias if with_bias else 0)
+    close(linear(*inputs[1:]), exact, 5e-5)
+    gradients = ms.grad(Weighted(linear), tuple(range(1, len(inputs))))(*inputs)
+    expected = [pull.astype(float) @ weight, pull.T.astype(float) @ x, pull.sum(0)]
+    for found, wanted in zip(gradients, expected, strict=False):
+        close(found, wanted, 2e-4)
+
+
+def test_linear_takes_tiles_only_where_they_fit(pynative, monkeypatch):
+    used = []
+    monkeypatch.setattr("openlrm.ops.layers._host_linear", lambda x, *_: used.append(x.shape) or x)
+    for rows, inner, width in [(16, 64, 64), (15, 64, 64), (16, 65, 64), (16, 64, 63), (200, 128, 64)]:
+        linear(Tensor(random(rows, inner)), Tensor(random(width, inner)))
+    assert used == [(16, 64), (200, 128)]

@@ -16,6 +16,7 @@ from openlrm.ops import (
     Linear,
     attention,
     gelu,
+    linear,
     project_keys_values,
     project_output,
     silu,
@@ -33,13 +34,13 @@ class SelfAttention(nn.Cell):
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim)
         self.proj = Linear(dim, dim)
-        self.matmul, self.add_bias = ops.MatMul(transpose_b=True), AddBias()
+        self.add_bias = AddBias()
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, L, dim) -> (N, L, dim)."""
         n, length, dim = x.shape
         weight, bias = self.qkv.weight, self.qkv.bias
-        q = self.add_bias(self.matmul(x.reshape(n * length, dim), weight[:dim]), bias[:dim]).reshape(n, length, dim)
+        q = linear(x.reshape(n * length, dim), weight[:dim], bias[:dim]).reshape(n, length, dim)
         k, v = project_keys_values(x, weight[dim:], bias[dim:])
         y = project_output(attention(q, k, v, self.heads), self.proj.weight)
         return self.add_bias(y.reshape(n * length, dim), self.proj.bias).reshape(n, length, dim)

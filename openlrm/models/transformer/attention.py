@@ -3,10 +3,10 @@
 import math
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import Uniform, initializer
 
-from openlrm.ops import Linear, attention, project_context, project_keys_values, project_output
+from openlrm.ops import Linear, attention, linear, project_context, project_keys_values, project_output
 
 
 class MultiHeadAttention(nn.Cell):
@@ -29,7 +29,6 @@ class MultiHeadAttention(nn.Cell):
             self.k_proj_weight = _projection(dim, context_dim)
             self.v_proj_weight = _projection(dim, context_dim)
         self.out_proj = Linear(dim, dim, bias=False)
-        self.matmul = ops.MatMul(transpose_b=True)
 
     def construct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend; `context=None` is self-attention.
@@ -52,7 +51,7 @@ class MultiHeadAttention(nn.Cell):
             k = project_context(context, self.k_proj_weight)
             v = project_context(context, self.v_proj_weight)
         n, length, _ = x.shape
-        q = self.matmul(x.reshape(n * length, dim), q_weight).reshape(n, length, dim)
+        q = linear(x.reshape(n * length, dim), q_weight).reshape(n, length, dim)
         return project_output(attention(q, k, v, self.heads), self.out_proj.weight)
 
 
