@@ -14,7 +14,9 @@ class SubsetConfig:
     """Objects that belong together, in one or several folders."""
 
     root_dirs: list[str] = option(help="folders or fsspec addresses (s3://...); an object is taken from the first")
-    name: str = option("objaverse", "layout of the folders", choices=["objaverse"])
+    name: str = option(
+        "objaverse", "objaverse: folders of loose files; mindrecord: packs of them", choices=["objaverse", "mindrecord"]
+    )
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     meta_path: Optional[str] = option(None, "JSON list of uids; meta.json in the first folder without it")  # noqa: UP045
     sample_rate: float = option(1.0, "times that an object comes up in an epoch: 0.1 a tenth of them, 2 all twice")

@@ -8,6 +8,7 @@ import numpy as np
 
 from openlrm.config.schema import nearest
 from openlrm.datasets.config import SubsetConfig
+from openlrm.datasets.mindrecord import open_pack
 from openlrm.datasets.objaverse import ObjaverseObject, existing_root, read_object, read_uids
 from openlrm.datasets.storage import Place
 from openlrm.errors import UserError
@@ -37,7 +38,8 @@ class Mixture:
         wanted = None if uids is None else set(uids)
         known: set[str] = set()
         for subset in subsets:
-            roots = [existing_root(root) for root in subset.root_dirs]
+            open_root = open_pack if subset.name == "mindrecord" else existing_root
+            roots = [open_root(root) for root in subset.root_dirs]
             listed = read_uids(subset.meta_path or roots[0] / "meta.json")
             start = len(self.uids)
             self.uids += [uid for uid in listed if wanted is None or uid in wanted]

@@ -79,6 +79,17 @@ def test_items_are_the_same(loose, pack):
             np.testing.assert_array_equal(two.item(1, index)[name], array)
 
 
+def test_items_of_a_pack_named_in_the_config(loose, pack, tmp_path):
+    sizes = {"source_image_res": 16, "render_image_low": 8, "render_image_high": 16, "render_region_size": 8}
+    named = DataConfig([SubsetConfig([str(tmp_path / "pack")], name="mindrecord")], **sizes)
+    one, two = TrainItems(config(str(loose)), seed=3), TrainItems(named, seed=3)
+    assert two.uids == one.uids
+    for name, array in one.item(1, 0).items():
+        np.testing.assert_array_equal(two.item(1, 0)[name], array)
+    with pytest.raises(UserError, match=INDEX):
+        TrainItems(DataConfig([SubsetConfig([str(loose)], name="mindrecord")], **sizes), seed=3)
+
+
 def test_worker_processes_read_it(loose, pack):
     batches = []
     for root in (str(loose), pack):
