@@ -262,3 +262,13 @@ def test_third_party_imports_are_declared():
     used -= set(sys.stdlib_module_names) | {"openlrm"}
     missing = {name for name in used if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in declared}
     assert missing == set()
+
+
+def test_public_functions_are_not_hidden_by_modules():
+    """Importing a submodule binds its name in the package, over a function of that name imported before."""
+    for package in ("openlrm.ops", "openlrm.cameras", "openlrm.losses", "openlrm.metrics"):
+        public = importlib.import_module(package)
+        for info in pkgutil.iter_modules(public.__path__):
+            if info.name in getattr(public, "__all__", ()):
+                already_imported = f"{package}.{info.name}" in sys.modules
+                assert already_imported and not isinstance(getattr(public, info.name), type(sys)), info.name
