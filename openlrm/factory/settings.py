@@ -33,6 +33,9 @@ class RenderSettings:
     )
     distance: list[float] = option([1.9, 2.6], "least and greatest distance of the cameras, world units")
     height: list[float] = option([-0.75, 1.6], "least and greatest z of the cameras, world units")
+    level_views: int = option(
+        1, "of camera=random: how many views, the first ones, are at height 0 (for data.source_views)", minimum=1
+    )
     focal: float = option(0.75, "focal length over image width")
     object_size: float = option(1.6, "longest side of the object in the cube of side 2")
     up_axis: Optional[str] = option(  # noqa: UP045

@@ -99,6 +99,16 @@ class TestCameras:
         assert all(validate_pose(pose) is not None for pose in poses)
         assert np.abs(positions[1:, :2].mean(axis=0)).max() < 0.3, "on all sides"
 
+    def test_level_views_come_first_and_change_no_other_draw(self, cameras):
+        one, five = (
+            cameras.make_poses("random", 12, cameras.generator(0, "cup"), (1.9, 2.6), (-0.75, 1.6), level)[:, :, 3]
+            for level in (1, 5)
+        )
+        np.testing.assert_array_equal(five[:5, 2], 0)
+        np.testing.assert_allclose(np.linalg.norm(five, axis=1), np.linalg.norm(one, axis=1))
+        np.testing.assert_array_equal(five[5:], one[5:])
+        assert len(np.unique(np.arctan2(five[:5, 1], five[:5, 0]).round(6))) == 5
+
     def test_draws_depend_on_seed_and_name_alone(self, cameras):
         def draw(seed, uid):
             return cameras.make_poses("random", 4, cameras.generator(seed, uid), (1.9, 2.6), (-0.75, 1.6))

@@ -23,7 +23,7 @@ def generator(seed, uid):
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
-def make_poses(strategy, count, rng, distance, height):
+def make_poses(strategy, count, rng, distance, height, level=1):
     """Place the cameras of an object; all look at the origin with world +Z up.
 
     Args:
@@ -34,6 +34,7 @@ def make_poses(strategy, count, rng, distance, height):
         rng: numpy generator.
         distance: (least, greatest) distance from the origin, world units.
         height: (least, greatest) z, world units.
+        level: of `random`: how many cameras, the first ones, are at height 0; their directions are drawn as ever.
 
     Returns:
         (count, 3, 4) float64.
@@ -52,6 +53,7 @@ def make_poses(strategy, count, rng, distance, height):
     if strategy == "random":
         radii = rng.uniform(*distance, count)
         heights = rng.uniform(*height, count)
+        heights[:level] = 0.0
         angles = rng.uniform(0, 2 * math.pi, count)
     elif strategy == "orbit":
         radii, heights = np.full(count, middle), np.full(count, sum(height) / 2)

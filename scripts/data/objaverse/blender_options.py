@@ -30,6 +30,7 @@ def parse(argv):
     add("--camera_file", type=Path, help=".npy or .json with (views, 3, 4) camera-to-world, Blender's axes")
     add("--distance", type=float, nargs=2, default=(1.9, 2.6), metavar=("LEAST", "MOST"), help="of the cameras")
     add("--height", type=float, nargs=2, default=(-0.75, 1.6), metavar=("LEAST", "MOST"), help="of the cameras")
+    add("--level_views", type=int, default=1, help="of camera=random: first views at height 0")
     add("--focal", type=_positive(float), default=0.75, help="focal length over image width")
     add("--object_size", type=_positive(float), default=1.6, help="longest side of the object in the cube of side 2")
     add("--up_axis", choices=("Y", "Z"), help="of obj, ply and stl files; Y for obj and Z for the others if left out")

@@ -174,7 +174,7 @@ def _poses(options, uid):
     if options.camera == "file":
         return read_poses(options.camera_file)
     rng = generator(options.seed, uid)
-    return make_poses(options.camera, options.views, rng, options.distance, options.height)
+    return make_poses(options.camera, options.views, rng, options.distance, options.height, options.level_views)
 
 
 def _plain(value):
