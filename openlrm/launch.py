@@ -1,4 +1,4 @@
-"""Start a runner: `python -m openlrm.launch infer.lrm image_input=cup.png`."""
+"""Start a runner: `python -m openlrm.launch infer.lrm image_input=cup.png`, or `openlrm infer.lrm ...`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import openlrm
 from openlrm.config import format_help, load_config, parse_command_line
 from openlrm.config.schema import nearest
 from openlrm.errors import UserError
 from openlrm.runners import RUNNERS
 from openlrm.runners.base import Runner
-
-_COMMAND = "python -m openlrm.launch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: runner's name and its options; None takes those of the process.
 
     Returns:
-        Exit code: the runner's own, or see `exit_code`.
+        Exit code: the runner's own, or see `exit_code`. Without a runner, or with one that does not exist, the
+        runners are listed on standard error and the code is 2.
     """
     return exit_code(_dispatch, list(sys.argv[1:] if argv is None else argv))
 
@@ -88,16 +89,25 @@ def _dispatch(argv: list[str]) -> int | None:
     if name in ("-h", "--help"):
         print(_list_runners(), end="")
         return 0
+    if name == "--version":
+        print(f"openlrm {openlrm.__version__}")
+        return 0
     if name not in RUNNERS:
+        print(_list_runners(), file=sys.stderr)
         near = nearest(name, RUNNERS)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(RUNNERS)}"
-        raise UserError(f"no runner {name!r}", hint=hint)
+        raise UserError(f"no runner {name!r}", hint=f"did you mean {near}?" if near else "choose one of the above")
     runner = _find(name)
     yaml_files, overrides, wants_help = parse_command_line(runner.Config, rest)
     if wants_help:
-        print(format_help(runner.Config, f"{_COMMAND} {name}", runner.summary, runner.examples), end="")
+        print(format_help(runner.Config, f"{_command()} {name}", runner.summary, runner.examples), end="")
         return 0
     return runner(load_config(runner.Config, yaml_files, overrides)).run()
+
+
+def _command() -> str:
+    """Return the command as it was typed: the installed script or the module."""
+    started_as = Path(sys.argv[0]).stem
+    return "openlrm" if started_as == "openlrm" else "python -m openlrm.launch"
 
 
 def _find(name: str) -> type[Runner]:
@@ -108,8 +118,9 @@ def _find(name: str) -> type[Runner]:
 def _list_runners() -> str:
     width = max(map(len, RUNNERS))
     lines = [f"  {name:{width}}  {summary}" for name, (_, summary) in RUNNERS.items()]
-    usage = f"usage: {_COMMAND} RUNNER [--help] [options]"
-    return "\n".join([usage, "", "runners:", *lines]) + "\n"
+    usage = f"usage: {_command()} RUNNER [options]"
+    more = f"{_command()} RUNNER --help lists the options of a runner, with examples."
+    return "\n".join([usage, "", "runners:", *lines, "", more]) + "\n"
 
 
 if __name__ == "__main__":

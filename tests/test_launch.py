@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 import time
@@ -6,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import openlrm
 from openlrm import launch
-from openlrm.config import option
+from openlrm.config import describe, load_config, option, parse_command_line
 from openlrm.errors import UserError
 from openlrm.runners import RUNNERS
 from openlrm.runners.base import Runner
@@ -58,7 +60,6 @@ def test_runs_with_files_and_overrides(tmp_path, capsys):
         (["toy", "act=three"], 3, ""),
         (["toy", "tims=2"], 2, "error: unknown option tims: command line. did you mean times?\n"),
         (["toy", "--times=0"], 2, "error: times=0 is not int >= 1: command line\n"),
-        (["infer.lmr"], 2, "error: no runner 'infer.lmr'. did you mean infer.lrm?\n"),
     ],
 )
 def test_exit_codes(argv, code, err, capsys):
@@ -80,6 +81,58 @@ def test_lists_the_runners(capsys):
     assert capsys.readouterr().err == listing
     for name, (_, summary) in RUNNERS.items():
         assert any(line.split(maxsplit=1) == [name, summary] for line in listing.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("infer.lmr", "did you mean infer.lrm?"), ("zzz", "choose one of the above")]
+)
+def test_a_wrong_runner_lists_them_and_says_so_last(name, hint, capsys):
+    launch.main(["--help"])
+    listing = capsys.readouterr().out
+    assert launch.main([name]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"{listing}\nerror: no runner {name!r}. {hint}\n"
+    assert captured.out == ""
+
+
+def test_version(capsys):
+    assert launch.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"openlrm {openlrm.__version__}\n"
+
+
+def test_usage_names_the_command_that_was_typed(monkeypatch, capsys):
+    for typed, command in (("/usr/bin/openlrm", "openlrm"), ("launch.py", "python -m openlrm.launch")):
+        monkeypatch.setattr(sys, "argv", [typed])
+        launch.main(["toy", "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: {command} toy [--config FILE]")
+
+
+def examples():
+    return [(name, example) for name in RUNNERS for example in launch._find(name).examples]
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_every_runner_shows_examples(name):
+    assert launch._find(name).examples
+
+
+@pytest.mark.parametrize(("name", "example"), examples())
+def test_examples_fit_the_schema(name, example):
+    """Every flag and key is known; the YAML files are there, their values and the given ones allowed."""
+    words = shlex.split(example)
+    start = ["python", "-m", "openlrm.launch", name] if "-m" in words else ["python", "eval.py"]
+    assert words[: len(start)] == start
+    schema = launch._find(name).Config
+    files, overrides, _ = parse_command_line(schema, words[len(start) :])
+    load_config(schema, [ROOT / file for file in files if "TIME" not in file], overrides + missing(schema, files))
+
+
+def missing(schema, files):
+    """Options without default that the run folder's own cfg.yaml, not there in a checkout, would give."""
+    if not any("TIME" in file for file in files):
+        return []
+    required = [key for key, _, default, _ in describe(schema) if default == "???"]
+    return [f"{key}={[{'root_dirs': ['x']}] if key == 'data.subsets' else 64}" for key in required]
 
 
 def test_help_of_a_runner(capsys):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from openlrm.config.loader import COMMAND_LINE
-from openlrm.config.schema import Option, nearest, options
+from openlrm.config.schema import Option, nearest, options, positionals
 from openlrm.errors import UserError
 
 _YAML_FLAGS = ("config", "infer")
@@ -17,11 +17,12 @@ def parse_command_line(schema: type, argv: Sequence[str]) -> tuple[list[str], li
     """Sort the arguments after the runner's name.
 
     A flag is the dotted key, its last part where only one key ends so, or an alias; `-` and `_` are the same
-    in it. The flag of a yes-or-no option needs no value.
+    in it. The flag of a yes-or-no option needs no value. A word by itself is the value of the next positional
+    option that has none yet.
 
     Args:
         schema: dataclass of the options.
-        argv: such as `--config a.yaml`, `--infer a.yaml`, `key=value`, `--key value`, `--key=value`.
+        argv: such as `--config a.yaml`, `--infer a.yaml`, `key=value`, `--key value`, `--key=value`, `value`.
 
     Returns:
         YAML files in order, `key=value` overrides for `load_config`, and whether help was asked for (the
@@ -38,7 +39,7 @@ def parse_command_line(schema: type, argv: Sequence[str]) -> tuple[list[str], li
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("-"):
-            overrides.append(_bare(argument))
+            overrides.append(_bare(argument, _unnamed(schema, overrides)))
             continue
         name, equals, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
@@ -73,9 +74,18 @@ def _next_value(argument: str, choice: Option | None, rest: list[str]) -> str:
     return rest.pop(0)
 
 
-def _bare(argument: str) -> str:
+def _unnamed(schema: type, overrides: list[str]) -> list[str]:
+    """Return the keys of the positional options that have no value yet."""
+    given = {override.partition("=")[0] for override in overrides}
+    return [choice.key for choice in positionals(schema) if choice.key not in given]
+
+
+def _bare(argument: str, unnamed: list[str]) -> str:
+    """Return an argument without dashes as an override; a value goes to the first of the unnamed keys."""
     if "=" in argument:
         return argument
+    if unnamed:
+        return f"{unnamed[0]}={argument}"
     hint = "write key=value"
     if argument.lower().endswith((".yaml", ".yml")):
         hint = f"did you mean --config {argument}?"

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from openlrm.config.schema import groups, options, structured
+from openlrm.config.schema import groups, options, positionals, structured
 
 _WIDTH = 100
 
@@ -43,7 +43,8 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
     Returns:
         Text of lines up to 100 columns, ending in a newline; examples are never broken.
     """
-    lines = [f"usage: {usage} [--config FILE] [key=value ...] [--key value ...]"]
+    unnamed = "".join(f" {choice.key.upper()}" for choice in positionals(schema))
+    lines = [f"usage: {usage}{unnamed} [--config FILE] [key=value ...] [--key value ...]"]
     if summary:
         lines += ["", *textwrap.wrap(summary, _WIDTH)]
     if examples:

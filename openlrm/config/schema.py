@@ -25,6 +25,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     alias: str | Sequence[str] = (),
+    positional: bool = False,
 ) -> Any:
     """Declare one field of a config dataclass.
 
@@ -36,6 +37,7 @@ def option(
         minimum: least value allowed, itself included.
         maximum: greatest value allowed, itself included.
         alias: further names of its `--flag`.
+        positional: whether its value may stand on the command line by itself; in the order of the fields.
 
     Example:
         >>> @dataclasses.dataclass
@@ -48,6 +50,7 @@ def option(
         "minimum": minimum,
         "maximum": maximum,
         "alias": (alias,) if isinstance(alias, str) else tuple(alias),
+        "positional": positional,
     }
     if isinstance(default, type) and dataclasses.is_dataclass(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
@@ -122,6 +125,11 @@ def options(schema: type, prefix: str = "") -> dict[str, Option]:
             inner, optional = _without_none(hint)
             found[key] = Option(key, inner, optional, field.metadata)
     return found
+
+
+def positionals(schema: type) -> list[Option]:
+    """Return the options whose values may stand on the command line without their names, in order."""
+    return [choice for choice in options(schema).values() if choice.rules.get("positional")]
 
 
 def structured(schema: type) -> DictConfig:

@@ -21,6 +21,13 @@ class Train:
 
 
 @dataclass
+class Comparison:
+    first: str = option(help="one", positional=True)
+    second: str = option(help="the other", positional=True)
+    times: int = 1
+
+
+@dataclass
 class Config:
     uid: str = option(help="which object")
     name: str = option("x", "a name " * 40)
@@ -84,6 +91,21 @@ def test_both_spellings_of_one_key_must_agree():
     _, overrides, _ = parse_command_line(Config, ["uid=a", "--epochs", "3", "train.epochs=4"])
     with pytest.raises(UserError, match=r"train\.epochs is given twice"):
         load_config(Config, (), overrides)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["a b", "a --times 1 b", "second=b a", "--second=b a", "first=a b", "a --second b", "--times 1 a b"],
+)
+def test_values_by_themselves(argv):
+    _, overrides, _ = parse_command_line(Comparison, argv.split())
+    assert load_config(Comparison, (), overrides) == Comparison("a", "b", 1)
+
+
+def test_too_many_values_by_themselves():
+    with pytest.raises(UserError, match="unexpected argument 'c'"):
+        parse_command_line(Comparison, ["a", "b", "c"])
+    assert format_help(Comparison, "toy").startswith("usage: toy FIRST SECOND [--config FILE]")
 
 
 def test_describe():
