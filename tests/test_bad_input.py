@@ -219,7 +219,6 @@ CONFIGS = [
     Case("stray YAML", options("configs/infer-s.yaml"), ["unexpected argument", "--config configs/infer-s.yaml?"]),
     Case("unknown flag", options("--mesh-sise", "32"), ["unknown flag --mesh-sise", "--mesh_size?"]),
     Case("flag without value", options("--epoch"), ["--epoch needs a value", "command line"]),
-    Case("unknown runner", lambda b: ["infer.lmr"], ["no runner 'infer.lmr'", "infer.lrm?"]),
 ]
 
 
