@@ -144,3 +144,4 @@ class RunConfig:
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
     mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])
+    dry_run: bool = option(False, "print the config, sizes, memory and time of the run, and stop; writes nothing")

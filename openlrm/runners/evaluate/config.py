@@ -61,3 +61,4 @@ class EvalLRMConfig:
         choices=["auto", "host", "device"],
     )
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
+    dry_run: bool = option(False, "print the config, the model's size and the files that would be written, and stop")

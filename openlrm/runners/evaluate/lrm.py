@@ -10,6 +10,7 @@ import numpy as np
 
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
+from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.runners.evaluate.config import EvalLRMConfig
 from openlrm.runners.evaluate.objects import Training, choose_uids, find_root, read_training, read_views
 from openlrm.runners.evaluate.summary import describe, log_lines, summarise
@@ -64,9 +65,14 @@ class EvalLRM(Runner):
         patch = model.encoder.model.spec.patch_size
         if settings["source_size"] % patch:
             raise UserError(f"source_size={settings['source_size']} is not a multiple of the encoder's patch {patch}")
-        perceptual, without_lpips = self._perceptual()
-
         folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / _version_name(located)
+        if cfg.dry_run:
+            print_config(cfg)
+            files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]
+            print_facts([model_fact(located, model), f"{len(uids)} objects of {', '.join(roots)}"])
+            print_facts([*output_facts(files), f"and log_0.txt, metrics.csv, protocol.yaml in {folder}"])
+            return 0
+        perceptual, without_lpips = self._perceptual()
         ensure_dir(folder)
         (folder / "log_0.txt").unlink(missing_ok=True)
         setup_logging(cfg.logger, folder / "log_0.txt")

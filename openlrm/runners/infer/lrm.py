@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
+from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
 from openlrm.utils.paths import list_images, unique_output_names
 
@@ -61,6 +62,7 @@ class InferLRMConfig:
     )
     mode: int = option(1, "1 PyNative, 0 graph (compiles first, then runs faster)", choices=[0, 1])
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
+    dry_run: bool = option(False, "print the config, the model's size and the files that would be written, and stop")
 
 
 class InferLRM(Runner):
@@ -105,10 +107,16 @@ class InferLRM(Runner):
 
         planes, synthesizer = load_triplane(self.config.planes_input)
         path = Path(self.config.planes_input)
-        self._export(
-            Scene(planes, synthesizer, self.config.renderer),
-            self._targets(path.resolve().parent.name or "planes", path.stem),
-        )
+        targets = self._targets(path.resolve().parent.name or "planes", path.stem)
+        if self.config.dry_run:
+            return self._tell([f"triplane {path}: {' x '.join(map(str, planes.shape[1:]))}"], [targets])
+        self._export(Scene(planes, synthesizer, self.config.renderer), targets)
+        return 0
+
+    def _tell(self, facts: list[str], targets: list[dict[str, Path]]) -> int:
+        """What `dry_run` prints instead of doing it."""
+        print_config(self.config)
+        print_facts([*facts, *output_facts(path for files in targets for path in files.values())])
         return 0
 
     def _run_images(self) -> int:
@@ -119,8 +127,11 @@ class InferLRM(Runner):
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
         model = build_model(located)
         logger.info("model %s, weights %s", located.name, located.weights)
+        names = unique_output_names(images, cfg.image_input)
+        if cfg.dry_run:
+            return self._tell([model_fact(located, model)], [self._targets(located.name, uid) for uid in names])
         failed = 0
-        for image, uid in zip(images, unique_output_names(images, cfg.image_input), strict=True):
+        for image, uid in zip(images, names, strict=True):
             targets = self._targets(located.name, uid)
             if not targets:
                 logger.info("%s: already done", image)

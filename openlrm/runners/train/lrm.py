@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
+from openlrm.runners.dry_run import print_config, print_facts
 from openlrm.runners.train.config import TrainLRMConfig
+from openlrm.runners.train.dry_run import time_fact
 from openlrm.utils.logging import get_logger, setup_logging
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from openlrm.datasets import TrainItems
     from openlrm.models.lrm import ModelLRM
+    from openlrm.training.estimate import MemoryEstimate
     from openlrm.training.step import LRMGradient
     from openlrm.training.validation import Validator
 
@@ -37,6 +40,7 @@ class TrainLRM(Runner):
     )
     examples = (
         "python -m openlrm.launch train.lrm --config configs/train-sample-tiny.yaml --overfit 3",
+        "python -m openlrm.launch train.lrm --config configs/train-sample-small.yaml --mode 1 --dry_run",
         "python -m openlrm.launch train.lrm --config configs/train-sample-small.yaml --mode 1 --epochs 100000",
         "python -m openlrm.launch train.lrm --config outputs/small/TIME/cfg.yaml --resume outputs/small/TIME",
     )
@@ -46,6 +50,8 @@ class TrainLRM(Runner):
         cfg = self.config
         setup_logging("debug" if cfg.report.debug else cfg.report.logger)
         folder = self._resumed_folder()
+        from omegaconf import OmegaConf
+
         from openlrm.datasets import batches_per_epoch, make_loader
         from openlrm.ops import setup_device
         from openlrm.training.precision import apply_precision, check_precision
@@ -64,6 +70,17 @@ class TrainLRM(Runner):
         gradient = self._gradient(apply_precision(model, cfg.train.precision))
         update = Update(gradient, cfg.train, total)
 
+        def loader(epoch: int, batch: int):
+            end = -(-total * accumulated // per_epoch) + 1
+            return make_loader(items, cfg.train.batch_size, cfg.num_parallel_workers, epoch, batch, end)
+
+        memory = self._memory(model, gradient)
+        facts = self._facts(device, model, gradient, memory, len(items), per_epoch, total)
+        if cfg.dry_run:
+            print_config(cfg)
+            print_facts(facts)
+            print_facts([time_fact(update, loader, cfg.train, total, memory.total)])
+            return 0
         resumed = folder is not None
         if not resumed:
             folder = new_run_folder(cfg.saver.output_path, cfg.saver.name)
@@ -72,12 +89,10 @@ class TrainLRM(Runner):
             write_run_files(folder, cfg, model.config_dict, items.uids, manifest)
         setup_logging("debug" if cfg.report.debug else cfg.report.logger, folder / LOG)
         logger.info("run folder %s", folder)
-        self._introduce(device, model, gradient, len(items), per_epoch, total)
-
-        def loader(epoch: int, batch: int):
-            end = -(-total * accumulated // per_epoch) + 1
-            return make_loader(items, cfg.train.batch_size, cfg.num_parallel_workers, epoch, batch, end)
-
+        logger.info("config:\n%s", OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(cfg))))
+        for fact in facts:
+            logger.info("%s", fact)
+        logger.info("hours are told after the first steps")
         trainer = Trainer(model, update, loader, per_epoch, total, folder, cfg, len(items.uids) > 1, validator)
         if resumed:
             trainer.resume()
@@ -198,26 +213,17 @@ class TrainLRM(Runner):
             raise UserError(what, "config", "or give train.loss.perceptual_weight=0")
         return LPIPS(loss.lpips_backbone) if loss.lpips_backbone else LPIPS()
 
-    def _introduce(
-        self, device: str, model: ModelLRM, gradient: LRMGradient, objects: int, per_epoch: int, total: int
-    ) -> None:
-        """Tell the resolved config, the sizes and what it will need."""
-        from omegaconf import OmegaConf
-
+    def _memory(self, model: ModelLRM, gradient: LRMGradient) -> MemoryEstimate:
         from openlrm.ops import host_kernels
         from openlrm.training.estimate import estimate_memory
 
         cfg, train = self.config, self.config.train
-        text = OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(cfg)))
-        logger.info("config:\n%s", text)
-        everything = sum(p.size for p in model.get_parameters())
-        trained = sum(p.size for p in gradient.parameters)
         side = train.deferred_region or cfg.data.render_region_size
         rays = 0 if host_kernels() else (cfg.data.sample_side_views + 1) * side**2
         copies = 3 + train.use_ema + (train.gradient_accumulation_steps > 1)
-        memory = estimate_memory(
+        return estimate_memory(
             model.config,
-            everything,
+            sum(p.size for p in model.get_parameters()),
             gradient.parameters,
             train.batch_size,
             rays,
@@ -225,12 +231,32 @@ class TrainLRM(Runner):
             recompute=train.use_recompute,
             deferred=train.deferred_region > 0 and rays > 0,
         )
-        logger.info("device %s, mode %d (%s)", device, cfg.mode, "PyNative" if cfg.mode else "graph")
-        logger.info("%.1f M parameters, %.1f M of them trained", everything / 1e6, trained / 1e6)
-        if train.deferred_region and not rays:
-            logger.info("train.deferred_region is not needed here: rays are rendered one by one and nothing is kept")
-        logger.info("%d objects, %d batches an epoch, %d steps in all", objects, per_epoch, total)
-        logger.info("memory of a step: %s; hours are told after the first steps", memory)
+
+    def _facts(
+        self,
+        device: str,
+        model: ModelLRM,
+        gradient: LRMGradient,
+        memory: MemoryEstimate,
+        objects: int,
+        per_epoch: int,
+        total: int,
+    ) -> list[str]:
+        """Sizes of the run and what it will need, in lines."""
+        from openlrm.ops import host_kernels
+
+        cfg = self.config
+        everything = sum(p.size for p in model.get_parameters())
+        trained = sum(p.size for p in gradient.parameters)
+        lines = [
+            f"device {device}, mode {cfg.mode} ({'PyNative' if cfg.mode else 'graph'})",
+            f"{everything / 1e6:.1f} M parameters, {trained / 1e6:.1f} M of them trained",
+            f"{objects} objects, {per_epoch} batches an epoch, {total} steps in all",
+            f"memory of a step: {memory}",
+        ]
+        if cfg.train.deferred_region and host_kernels():
+            lines.append("train.deferred_region is not needed here: rays are rendered one by one and nothing is kept")
+        return lines
 
 
 def _comparable(config: dict) -> dict:
