@@ -1,6 +1,7 @@
 """Checkpoint files: reading, writing, finding; strict about names and shapes. No pickle, ever."""
 
-from openlrm.checkpoint.files import read_tensors, write_ckpt, write_safetensors
+from openlrm.checkpoint.ckpt import write_ckpt
+from openlrm.checkpoint.files import read_tensors, write_safetensors
 from openlrm.checkpoint.locate import LocatedModel, locate_model
 from openlrm.checkpoint.pretrained import build_model, load_encoder, load_pretrained, save_pretrained
 from openlrm.checkpoint.strict import apply_tensors

@@ -1,10 +1,11 @@
-"""Tensors in .safetensors and MindSpore .ckpt (protobuf) files. Neither can carry code."""
+"""Tensors in .safetensors and MindSpore .ckpt files. Neither can carry code."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
+from openlrm.checkpoint.ckpt import read_ckpt
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path
 
@@ -44,10 +45,11 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
     elif path.suffix == ".ckpt":
-        tensors = _read_ckpt(path)
+        tensors = read_ckpt(path)
     else:
         raise UserError("not a checkpoint", str(path), "use a .safetensors or .ckpt file")
-    tensors = {k: v.astype(np.float32, copy=False) if v.dtype.kind == "f" else v for k, v in tensors.items()}
+    with np.errstate(over="ignore"):  # a float64 too large for float32 is infinite below
+        tensors = {k: v.astype(np.float32, copy=False) if v.dtype.kind == "f" else v for k, v in tensors.items()}
     for name, value in tensors.items():
         # A sum is finite exactly when no entry is NaN or infinite (float64: no overflow).
         if value.dtype.kind == "f" and not np.isfinite(value.sum(dtype=np.float64)):
@@ -77,29 +79,6 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _read_ckpt(path: Path) -> dict[str, np.ndarray]:
-    import mindspore as ms
-
-    try:
-        entries = ms.load_checkpoint(str(path))
-    except (ValueError, RuntimeError, TypeError, OSError, KeyError, IndexError) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"damaged MindSpore checkpoint ({reason[0] if reason else type(error).__name__})",
-            str(path),
-            "use an earlier checkpoint",
-        ) from error
-    return {name: _as_array(parameter) for name, parameter in entries.items()}
-
-
-def _as_array(parameter) -> np.ndarray:
-    import mindspore as ms
-
-    if parameter.dtype == ms.bfloat16:
-        parameter = parameter.astype(ms.float32)
-    return parameter.asnumpy()
-
-
 def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as .safetensors, whole or not at all.
 
@@ -123,12 +102,3 @@ def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
             file.write(array.data)
-
-
-def write_ckpt(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write tensors as a MindSpore .ckpt, whole or not at all."""
-    import mindspore as ms
-
-    entries = [{"name": name, "data": ms.Tensor(np.ascontiguousarray(value))} for name, value in tensors.items()]
-    with atomic_path(path) as temporary:
-        ms.save_checkpoint(entries, str(temporary))
