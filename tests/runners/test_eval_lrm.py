@@ -15,6 +15,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from openlrm import launch
+from openlrm.cameras import normalize_poses
+from openlrm.runners.evaluate.baselines import MeanObject
+from openlrm.runners.evaluate.objects import read_views
 from openlrm.runners.evaluate.report import heat
 from openlrm.runners.evaluate.scores import METRICS, PSNR_LIMIT, score_object
 
@@ -62,6 +65,12 @@ def evaluate(tmp_path, data, monkeypatch):
     return run
 
 
+def composited(path: Path) -> np.ndarray:
+    """A picture on white, (H, W, 3)."""
+    picture = np.asarray(Image.open(path), np.float64) / 255
+    return picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:]
+
+
 def report(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text())
 
@@ -96,7 +105,7 @@ def test_as_typed(tmp_path):
         assert "Traceback" not in result.stderr and "[WARNING]" not in result.stderr
     folders = tmp_path / "a" / "release", tmp_path / "b" / "release"
     assert without_times(report(folders[0])) == without_times(report(folders[1]))
-    names = ["log_0.txt", "metrics.csv", "metrics.json", "protocol.yaml", "sheets"]
+    names = ["log_0.txt", "metrics.csv", "metrics.json", "protocol.yaml", "report.html", "sheets"]
     assert sorted(path.name for path in folders[0].iterdir()) == names
     assert [path.name for path in (folders[0] / "sheets").iterdir()] == ["food_dinner.png"]
     log = (folders[0] / "log_0.txt").read_text()
@@ -175,6 +184,34 @@ def test_report_files_agree(evaluate, data):
         pixels = np.asarray(sheet)
     # Input and three views; a header above truth, render and error; four pixels between pictures.
     assert pixels.shape == (16 + 3 * (SIZE + 4), 4 * (SIZE + 4), 3)
+
+
+def test_mean_training_object(evaluate, data, tmp_path):
+    """Of every object the picture whose camera is nearest, added up; the column in the table is the same."""
+    (tmp_path / "seen.json").write_text('["a", "b"]')
+    folder = evaluate("mean_of=seen.json", "uids=b", "render_size=")
+    found = report(folder)
+    canonical = {name: normalize_poses([np.load(p) for p in sorted((data / name / "pose").iterdir())]) for name in "ab"}
+    centres = {name: poses[:, :3, 3] for name, poses in canonical.items()}
+    white = {name: [composited(data / name / "rgba" / f"{view:03d}.png") for view in range(4)] for name in centres}
+    decibels = []
+    for view in range(1, 4):
+        distances = np.linalg.norm(centres["a"] - centres["b"][view], axis=1)
+        mean = (white["a"][int(np.argmin(distances))] + white["b"][view]) / 2
+        decibels.append(-10 * np.log10(((mean - white["b"][view]) ** 2).mean()))
+    assert found["mean"]["mean_object"]["psnr"] == pytest.approx(np.mean(decibels), abs=0.01)
+    row = next(csv.DictReader((folder / "metrics.csv").open()))
+    assert float(row["mean_psnr"]) == pytest.approx(np.mean(decibels), abs=0.01)
+    assert "the mean training object: PSNR" in (folder / "log_0.txt").read_text()
+
+
+def test_mean_of_one_object_is_that_object(data):
+    """Also when it is shown larger than it is stored."""
+    mean = MeanObject([str(data)], ["a"], 1.0, True, "auto")
+    item = read_views(str(data), "a", 56, 160, 1.0, True, "auto")
+    shown, opacity = mean.render(item.cameras, 160)
+    np.testing.assert_allclose(shown, item.truth, atol=2e-3)
+    np.testing.assert_allclose(opacity, item.alpha, atol=2e-3)
 
 
 def test_counting_the_input_view_changes_what_the_log_shows(evaluate):

@@ -41,6 +41,9 @@ class EvalLRMConfig:
     lpips_backbone: str = option(
         "auto", "VGG16 .safetensors file or hub id; none to leave LPIPS out; auto: the hub's, or none where it fails"
     )
+    mean_of: Optional[str] = option(  # noqa: UP045
+        None, "file that names training objects in the same folders: their mean becomes a second baseline"
+    )
     mesh_root: Optional[str] = option(  # noqa: UP045
         None, "folder of true meshes <uid>.glb|gltf|ply|obj|stl: adds Chamfer distance and F-score"
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from openlrm.checkpoint import LocatedModel
     from openlrm.metrics import PerceptualMetric
     from openlrm.models import ModelLRM
+    from openlrm.runners.evaluate.baselines import MeanObject
     from openlrm.runners.evaluate.objects import EvaluatedObject
 
 logger = get_logger(__name__)
@@ -35,8 +36,9 @@ class EvalLRM(Runner):
     Config = EvalLRMConfig
     summary = (
         "Measure a model on rendered objects: view 0 is the input, every other view is rendered with its own camera. "
-        "PSNR, SSIM, LPIPS, PSNR of the object's pixels, mask IoU, times; the input copied as baseline. Writes "
-        "OUTPUT_PATH/e<epoch>/ with log_0.txt, metrics.json, metrics.csv, protocol.yaml and sheets/<uid>.png."
+        "PSNR, SSIM, LPIPS, PSNR of the object's pixels, mask IoU, times. Baselines: the input copied and, with "
+        "mean_of, the mean training object. Writes OUTPUT_PATH/e<epoch>/ with report.html, log_0.txt, metrics.json, "
+        "metrics.csv, protocol.yaml and sheets/<uid>.png."
     )
     examples = (
         "python eval.py --model_path outputs/small/<time> --ckpt_name openlrm-e100000.ckpt --output_path output/small",
@@ -60,6 +62,7 @@ class EvalLRM(Runner):
         uids = choose_uids(roots, lists, cfg.uids, cfg.uid_file)
         settings = self._settings(located, training)
         meshes = self._find_meshes(uids)
+        mean_object = self._mean_object(roots, settings)
         device = setup_device(cfg.device_target, cfg.mode)
         model = build_model(located)
         patch = model.encoder.model.spec.patch_size
@@ -85,7 +88,9 @@ class EvalLRM(Runner):
             entry = {"in_training": None if training.uids is None else uid in training.uids}
             try:
                 item = read_views(find_root(roots, uid), uid, render_size=cfg.render_size, **settings)
-                objects[uid] = entry | self._evaluate(model, uid, item, perceptual, meshes.get(uid), folder)
+                objects[uid] = entry | self._evaluate(
+                    model, uid, item, perceptual, mean_object, meshes.get(uid), folder
+                )
             except UserError as error:
                 logger.error("%s: %s", uid, error)
                 failed[uid] = str(error)
@@ -118,6 +123,14 @@ class EvalLRM(Runner):
                 raise UserError(f"normed_dist_to_center={distance} is neither auto nor a number") from None
         normalize = training.normalize if cfg.normalize_camera is None else cfg.normalize_camera
         return {"source_size": size, "background": cfg.background, "normalize": normalize, "distance": distance}
+
+    def _mean_object(self, roots: list[str], settings: dict[str, Any]) -> MeanObject | None:
+        if self.config.mean_of is None:
+            return None
+        from openlrm.runners.evaluate.baselines import MeanObject
+
+        uids = choose_uids(roots, [], [], self.config.mean_of)
+        return MeanObject(roots, uids, *(settings[key] for key in ("background", "normalize", "distance")))
 
     def _find_meshes(self, uids: list[str]) -> dict[str, Path]:
         """Files of the true meshes, of the objects that have one."""
@@ -159,6 +172,7 @@ class EvalLRM(Runner):
         uid: str,
         item: EvaluatedObject,
         perceptual: PerceptualMetric | None,
+        mean_object: MeanObject | None,
         mesh: Path | None,
         folder: Path,
     ) -> dict[str, Any]:
@@ -183,8 +197,10 @@ class EvalLRM(Runner):
         end = time.perf_counter()
         shown = np.stack([view.rgb for view in rendered]).transpose(0, 3, 1, 2)
         opacity = np.stack([view.mask for view in rendered])
-        large_enough = item.truth.shape[-1] >= MIN_SIDE
-        entry = score_object(item.truth, item.alpha, shown, opacity, perceptual if large_enough else None)
+        size = item.truth.shape[-1]
+        mean_views = None if mean_object is None else mean_object.render(item.cameras, size)
+        perceptual = perceptual if size >= MIN_SIDE else None
+        entry = score_object(item.truth, item.alpha, shown, opacity, perceptual, mean_views)
         entry |= {"seconds_planes": reconstructed - start, "seconds_render": end - reconstructed}
         if truth is not None:
             try:
@@ -205,6 +221,7 @@ class EvalLRM(Runner):
         failed: dict[str, str],
         protocol: dict[str, Any],
     ) -> None:
+        from openlrm.reports import write_report
         from openlrm.runners.evaluate.report import write_csv, write_json, write_yaml
 
         counts = self.config.count_input_view
@@ -214,7 +231,7 @@ class EvalLRM(Runner):
         write_yaml(folder / "protocol.yaml", protocol)
         for line in log_lines(summary, len(objects), counts):
             logger.info("%s", line)
-        logger.info("wrote metrics.json, metrics.csv, protocol.yaml and sheets in %s", folder)
+        logger.info("wrote %s, metrics.json, metrics.csv, protocol.yaml and sheets", write_report(folder))
 
 
 def _point_out_training(uids: list[str], training: Training) -> None:

@@ -17,7 +17,7 @@ SHEET_VIEWS = 8
 """Views on a comparison sheet at most."""
 
 _GAP = 4
-_HEADER = 16
+_LETTERS = 10  # least height of captions in pixels
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -39,7 +39,8 @@ def write_csv(path: Path, objects: dict[str, Any], mean: dict[str, Any]) -> None
     """Write a line for every object and one for the mean.
 
     Columns: the metrics without the input view, the same with it (`..._with_input`), those of the input copied as
-    every other view (`copy_...`), seconds, and mesh figures if there are any. A figure that does not exist is empty.
+    every other view (`copy_...`), those of the mean training object if it was asked for (`mean_...`), seconds, and mesh
+    figures if there are any. A figure that does not exist is empty.
 
     Args:
         path: the file.
@@ -47,6 +48,8 @@ def write_csv(path: Path, objects: dict[str, Any], mean: dict[str, Any]) -> None
         mean: their mean, as `summarise` makes it.
     """
     groups = {"{}": "without_input_view", "{}_with_input": "with_input_view", "copy_{}": "input_copied"}
+    if "mean_object" in mean:
+        groups["mean_{}"] = "mean_object"
     columns = ["uid", "in_training", "views", *(name.format(metric) for name in groups for metric in METRICS)]
     columns += ["seconds_planes", "seconds_render", *mean.get("mesh", {})]
     lines = []
@@ -79,13 +82,15 @@ def write_sheet(path: Path, source: np.ndarray, truth: np.ndarray, shown: np.nda
     columns = [[np.clip(resize_bicubic(source, side), 0, 1), *np.ones((2, 3, side, side), np.float32)]]
     columns += [[truth[view], shown[view], heat(np.abs(shown[view] - truth[view]).mean(axis=0))] for view in chosen]
     step = side + _GAP
-    sheet = np.ones((_HEADER + 3 * step, len(columns) * step, 3), np.float32)
+    letters = max(_LETTERS, side // 12)
+    header = letters + 6
+    sheet = np.ones((header + 3 * step, len(columns) * step, 3), np.float32)
     for number, column in enumerate(columns):
         for row, picture in enumerate(column):
-            top, left = _HEADER + row * step, number * step
+            top, left = header + row * step, number * step
             sheet[top : top + side, left : left + side] = picture.transpose(1, 2, 0)
     captions = ["input"] + [_caption(views[view]) for view in chosen]
-    save_image(path, _write_captions(sheet, captions, step))
+    save_image(path, _write_captions(sheet, captions, step, letters))
 
 
 def heat(error: np.ndarray) -> np.ndarray:
@@ -98,15 +103,16 @@ def _caption(figures: Figures) -> str:
     return f"{figures['view']}: {figures['psnr']:.1f}" + ("" if inside is None else f" / {inside:.1f}")
 
 
-def _write_captions(sheet: np.ndarray, captions: list[str], step: int) -> np.ndarray:
-    from PIL import Image, ImageDraw
+def _write_captions(sheet: np.ndarray, captions: list[str], step: int, letters: int) -> np.ndarray:
+    from PIL import Image, ImageDraw, ImageFont
 
     from openlrm.utils.images import to_uint8
 
     image = Image.fromarray(to_uint8(sheet))
     draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(letters)
     for number, caption in enumerate(captions):
-        draw.text((number * step + 2, 2), caption, fill=(0, 0, 0))
+        draw.text((number * step + 2, 2), caption, fill=(0, 0, 0), font=font)
     return np.asarray(image)
 
 

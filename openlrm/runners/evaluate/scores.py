@@ -28,8 +28,9 @@ def score_object(
     shown: np.ndarray,
     opacity: np.ndarray,
     perceptual: PerceptualMetric | None,
+    mean_object: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Compare the renders of an object with its views, and view 0 with all others.
+    """Compare the renders of an object with its views, and with them view 0 and the mean training object.
 
     Args:
         truth: (V, 3, R, R) in [0, 1], the input view first.
@@ -37,29 +38,33 @@ def score_object(
         shown: as truth.
         opacity: as alpha.
         perceptual: LPIPS, or None to leave it out.
+        mean_object: pictures and opacity of the mean training object from the same cameras, as `shown` and `opacity`.
 
     Returns:
         `without_input_view` and `with_input_view`: means over views, but psnr_object, which is the PSNR of the
         object's pixels of all those views together; `input_copied`: the same for the input shown as every other
-        view, what a model must beat that looks at nothing else; `views`: figures of every view. None instead of
-        figures when there is but the input view.
+        view, what a model must beat that looks at nothing else; `mean_object`: the same for that, if it is given;
+        `views`: figures of every view. None instead of figures when there is but the input view.
     """
-    copied = np.broadcast_to(truth[:1], truth.shape)
+    shows = {"model": (shown, opacity), "input_copied": [np.broadcast_to(x[:1], x.shape) for x in (truth, alpha)]}
+    if mean_object is not None:
+        shows["mean_object"] = mean_object
+    found: dict[str, list[Figures]] = {name: [] for name in shows}
     first = None if perceptual is None else perceptual.features(truth[0])
-    views, copies = [], []
     for view in range(len(truth)):
-        lpips = [None, None]
-        if perceptual is not None:
-            features = perceptual.features(truth[view])
-            lpips = [perceptual.distance(f, features) for f in (perceptual.features(shown[view]), first)]
-        views.append(_figures(view, truth[view], alpha[view], shown[view], opacity[view], lpips[0]))
-        copies.append(_figures(view, truth[view], alpha[view], truth[0], alpha[0], lpips[1]))
-    return {
-        "without_input_view": _over_views(views[1:], truth[1:], alpha[1:], shown[1:]),
-        "with_input_view": _over_views(views, truth, alpha, shown),
-        "input_copied": _over_views(copies[1:], truth[1:], alpha[1:], copied[1:]),
-        "views": views,
+        # Features of a view at a time: those of all take gigabytes.
+        features = None if perceptual is None else perceptual.features(truth[view])
+        for name, (pictures, masks) in shows.items():
+            lpips = None
+            if perceptual is not None:
+                theirs = first if name == "input_copied" else perceptual.features(pictures[view])
+                lpips = perceptual.distance(theirs, features)
+            found[name].append(_figures(view, truth[view], alpha[view], pictures[view], masks[view], lpips))
+    means = {
+        name: _over_views(found[name][1:], truth[1:], alpha[1:], pictures[1:]) for name, (pictures, _) in shows.items()
     }
+    everything = _over_views(found["model"], truth, alpha, shown)
+    return {"without_input_view": means.pop("model"), "with_input_view": everything, **means, "views": found["model"]}
 
 
 def mean_figures(figures: Iterable[Figures | None]) -> Figures | None:

@@ -13,7 +13,11 @@ _KINDS = {
     "without_input_view": "without the input view",
     "with_input_view": "with the input view",
     "input_copied": "the input copied as every other view",
+    "mean_object": "the mean training object",
 }
+RIVALS = ("input_copied", "mean_object")
+"""Kinds of figures that are not the model's; the second is only there if it was asked for."""
+
 _SHOWN = (
     ("psnr", "PSNR", 2, " dB"),
     ("psnr_object", "object's pixels", 2, " dB"),
@@ -48,12 +52,15 @@ def log_lines(summary: dict[str, Any], count: int, input_view_counts: bool) -> l
     """Lines that tell a `summarise` result of `count` objects."""
     total = summary["mean"]
     lines = [f"mean of {count} objects: {describe(total, input_view_counts)}"]
-    lines += [f"  {title}: {_figures(total[kind])}" for kind, title in _KINDS.items()]
+    lines += [f"  {title}: {_figures(total[kind])}" for kind, title in _KINDS.items() if kind in total]
     for name in ("trained_on", "not_trained_on"):
         group = summary.get(name)
         if group and group["mean"]:
             told = describe(group["mean"], input_view_counts)
             lines.append(f"  {len(group['uids'])} objects {name.replace('_', ' ')}: {told}")
+            lines += [
+                f"    {_KINDS[kind]}: {_figures(group['mean'][kind])}" for kind in RIVALS if kind in group["mean"]
+            ]
     return lines
 
 
@@ -66,7 +73,8 @@ def describe(entry: dict[str, Any], input_view_counts: bool) -> str:
 
 
 def _over(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    means: dict[str, Any] = {kind: mean_figures(entry[kind] for entry in entries) for kind in _KINDS}
+    present = [kind for kind in _KINDS if kind in entries[0]]
+    means: dict[str, Any] = {kind: mean_figures(entry[kind] for entry in entries) for kind in present}
     for name in ("seconds_planes", "seconds_render"):
         means[name] = float(np.median([entry[name] for entry in entries]))
     meshes = [entry["mesh"] for entry in entries if entry.get("mesh")]
