@@ -1,4 +1,4 @@
-"""Convert models between the released layout and MindSpore checkpoints; no number changes.
+"""Convert models between the released layout and MindSpore checkpoints; no number changes unless `--half` asks for it.
 
     python scripts/convert_hf.py to-release outputs/2026-01-31T12-00-00 release --epoch 40
     python scripts/convert_hf.py to-ckpt zxhezexin/openlrm-obj-small-1.1 small/openlrm.ckpt
@@ -18,7 +18,9 @@ from openlrm.launch import exit_code
 from openlrm.utils.paths import atomic_path
 
 
-def to_release(source: str, folder: Path, ckpt: str | None = None, epoch: int | None = None) -> None:
+def to_release(
+    source: str, folder: Path, ckpt: str | None = None, epoch: int | None = None, half: bool = False
+) -> None:
     """Write a model of any kind in the released layout.
 
     Args:
@@ -26,8 +28,9 @@ def to_release(source: str, folder: Path, ckpt: str | None = None, epoch: int | 
         folder: gets config.json and model.safetensors.
         ckpt: checkpoint of the run folder; the newest without it.
         epoch: epoch of the checkpoint, instead of its name.
+        half: write float16.
     """
-    _load(source, ckpt, epoch).save_pretrained(folder)
+    _load(source, ckpt, epoch).save_pretrained(folder, half)
 
 
 def to_ckpt(source: str, file: Path) -> None:
@@ -75,12 +78,13 @@ def main(argv: list[str] | None = None) -> int:
     release.add_argument("folder", type=Path, help="folder to write")
     release.add_argument("--ckpt", help="checkpoint of the run folder; the newest without it")
     release.add_argument("--epoch", type=int, help="epoch of the checkpoint, instead of its name")
+    release.add_argument("--half", action="store_true", help="float16: half the size, numbers rounded to 11 bits")
     ckpt = commands.add_parser("to-ckpt", help="write a MindSpore checkpoint")
     ckpt.add_argument("source", help="release folder, hub id, run folder or .ckpt file")
     ckpt.add_argument("file", type=Path, help="file to write, ends in .ckpt")
     arguments = parser.parse_args(argv)
     if arguments.command == "to-release":
-        to_release(arguments.source, arguments.folder, arguments.ckpt, arguments.epoch)
+        to_release(arguments.source, arguments.folder, arguments.ckpt, arguments.epoch, arguments.half)
         print(f"wrote {arguments.folder}")
     else:
         to_ckpt(arguments.source, arguments.file)

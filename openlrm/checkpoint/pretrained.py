@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 from mindspore.nn.utils import no_init_parameters
 
 from openlrm.checkpoint.files import read_tensors, write_safetensors
@@ -43,10 +44,24 @@ def load_pretrained(name: str, strict: bool = True) -> ModelLRM:
     return build_model(locate_model(name), strict)
 
 
-def save_pretrained(model: ModelLRM, folder: str | Path) -> None:
-    """Write config.json and model.safetensors (float32, the released names) to `folder`."""
+def save_pretrained(model: ModelLRM, folder: str | Path, half: bool = False) -> None:
+    """Write config.json and model.safetensors (the released names) to `folder`.
+
+    Args:
+        model: what is written.
+        folder: made if it is not there.
+        half: float16 instead of float32: half the size, numbers rounded to 11 bits.
+
+    Raises:
+        UserError: a weight that float16 cannot hold.
+    """
     folder = ensure_dir(folder)
     tensors = to_release(parameter_arrays(model), model.config.encoder_type)
+    if half:
+        largest = np.finfo(np.float16).max
+        if too_large := [name for name, value in tensors.items() if not np.abs(value).max(initial=0) <= largest]:
+            raise UserError(f"{too_large[0]} does not fit float16", folder, "write float32")
+        tensors = {name: value.astype(np.float16) for name, value in tensors.items()}
     write_safetensors(folder / WEIGHTS_NAME, tensors)
     with atomic_path(folder / CONFIG_NAME) as temporary:
         Path(temporary).write_text(json.dumps(model.config_dict, indent=2) + "\n", encoding="utf-8")

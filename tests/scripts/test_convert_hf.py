@@ -55,6 +55,30 @@ def test_both_ways_as_a_user_types_it(golden_dir, tmp_path):
         assert json.loads((tmp_path / folder / "config.json").read_text()) == config
 
 
+def test_half_the_size(convert, golden_dir, tmp_path):
+    assert convert("to-release", golden_dir, tmp_path / "half", "--half") == 0
+    tensors, expected = load_file(tmp_path / "half/model.safetensors"), load_file(golden_dir / "model.safetensors")
+    assert all(value.dtype == np.float16 for value in tensors.values())
+    for name, value in expected.items():
+        np.testing.assert_array_equal(tensors[name], value.astype(np.float16), err_msg=name)
+    # It loads like any other, and is written again as float32.
+    assert convert("to-release", tmp_path / "half", tmp_path / "back") == 0
+    for name, value in load_file(tmp_path / "back/model.safetensors").items():
+        np.testing.assert_array_equal(value, tensors[name].astype(np.float32), err_msg=name)
+
+
+def test_what_float16_cannot_hold_is_refused(convert, golden_dir, tmp_path, capsys):
+    tensors = load_file(golden_dir / "model.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name] = np.full_like(tensors[name], 7e4)
+    (tmp_path / "large").mkdir()
+    shutil.copy(golden_dir / "config.json", tmp_path / "large")
+    save_file(tensors, tmp_path / "large/model.safetensors")
+    assert convert("to-release", tmp_path / "large", tmp_path / "half", "--half") == 2
+    assert f"{name} does not fit float16" in capsys.readouterr().err
+    assert not (tmp_path / "half/model.safetensors").exists()
+
+
 def test_checkpoint_of_a_run_is_chosen(convert, golden_dir, tmp_path, capsys):
     run = tmp_path / "run"
     (run / "ckpt").mkdir(parents=True)

@@ -54,11 +54,11 @@ class ModelLRM(nn.Cell):
 
         return load_pretrained(folder_or_hub_name, strict=strict)
 
-    def save_pretrained(self, folder: str) -> None:
-        """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32."""
+    def save_pretrained(self, folder: str, half: bool = False) -> None:
+        """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32 or half of it."""
         from openlrm.checkpoint import save_pretrained
 
-        save_pretrained(self, folder)
+        save_pretrained(self, folder, half)
 
     def construct(
         self,
