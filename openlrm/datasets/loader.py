@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 from collections.abc import Iterator
 
 import numpy as np
 
 from openlrm.datasets.items import ITEM_KEYS, TrainItems
-
-_STRETCH = 1 << 16
-"""Batches a pipeline is set up for; the numbers of all of them are held in memory."""
-
-_STATUS = "status"
+from openlrm.datasets.workers import ahead
 
 
 def batches_per_epoch(items: TrainItems, batch_size: int) -> int:
@@ -43,8 +39,8 @@ def make_loader(
 
     Returns:
         An iterator of epoch, index of the batch in it, and the arrays of `TrainItems.item` with a leading batch
-        axis. Iterating raises UserError when too many objects are broken, and RuntimeError when a worker was killed.
-        Closing it ends the workers, within some five seconds.
+        axis. Iterating raises UserError when too many objects are broken. A worker that dies is replaced and its batch
+        made again; UserError when that happens to one batch three times. Closing it ends the workers.
 
     Raises:
         ValueError: sizes that make no sense.
@@ -60,70 +56,30 @@ def make_loader(
 def _iterate(
     items: TrainItems, batch_size: int, num_workers: int, first: int, end: int
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
-    for start in range(first, end, _STRETCH):
-        source = _Batches(items, batch_size, start, min(start + _STRETCH, end))
-        iterator = _pipeline(source, num_workers)
-        step = start - 1
-        try:
-            for step, row in enumerate(iterator, start):
-                batch = dict(zip(source.columns, row, strict=True))
-                status = json.loads(batch.pop(_STATUS).tobytes())
-                broken = {int(number): reason for number, reason in status["broken"].items()}
-                items.report(broken)
-                if not status["complete"]:
-                    raise items.too_many(broken)
-                yield *divmod(step, source.per_epoch), batch
-            # A worker that was killed ends the pipeline without a word; training must not take that for its end.
-            if step + 1 < source.end:
-                raise RuntimeError(f"the data workers ended after {step + 1 - first} of {end - first} batches")
-        finally:
-            iterator.stop()
-
-
-def _pipeline(source: _Batches, num_workers: int):
-    # Imported here: everything else in this package does without mindspore.
-    import mindspore.dataset as ds
-
+    per_epoch = batches_per_epoch(items, batch_size)
     workers = max(1, min(num_workers, os.cpu_count() or 1))
-    # The queue of every worker holds as many batches; the default of 16 can be gigabytes.
-    earlier = ds.config.get_prefetch_size()
-    ds.config.set_prefetch_size(2)
+    made = ahead(functools.partial(_make, items, batch_size, per_epoch), first, end, workers)
     try:
-        dataset = ds.GeneratorDataset(
-            source, source.columns, shuffle=False, num_parallel_workers=workers, python_multiprocessing=workers > 1
-        )
-        return dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        for number, (arrays, broken) in enumerate(made, first):
+            items.report(broken)
+            if arrays is None:
+                raise items.too_many(broken)
+            yield *divmod(number, per_epoch), arrays
     finally:
-        ds.config.set_prefetch_size(earlier)
+        made.close()
 
 
-class _Batches:
-    """Batches start .. end - 1, counted through all epochs, by their position."""
-
-    def __init__(self, items: TrainItems, batch_size: int, start: int, end: int) -> None:
-        self.items = items
-        self.batch_size = batch_size
-        self.start = start
-        self.end = end
-        self.per_epoch = batches_per_epoch(items, batch_size)
-        self.columns = [*ITEM_KEYS, _STATUS]
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
-        epoch, batch = divmod(self.start + int(position), self.per_epoch)
-        drawn, broken = [], {}
-        for index in range(batch * self.batch_size, (batch + 1) * self.batch_size):
-            drawn.append(self.items.draw(epoch, index))
-            broken |= drawn[-1].broken
-            if drawn[-1].item is None:
-                break
-        complete = drawn[-1].item is not None
-        # Reports and failure travel as data: an exception in a worker arrives as a RuntimeError without its type.
-        status = json.dumps({"broken": broken, "complete": complete}).encode()
-        if complete:
-            arrays = [np.stack([one.item[key] for one in drawn]) for key in ITEM_KEYS]
-        else:
-            arrays = [np.zeros(1, np.float32)] * len(ITEM_KEYS)
-        return *arrays, np.frombuffer(status, np.uint8)
+def _make(
+    items: TrainItems, batch_size: int, per_epoch: int, number: int
+) -> tuple[dict[str, np.ndarray] | None, dict[int, str]]:
+    """Return the arrays of a batch, counted through all epochs, and the broken objects met; None with too many."""
+    epoch, batch = divmod(number, per_epoch)
+    drawn, broken = [], {}
+    for index in range(batch * batch_size, (batch + 1) * batch_size):
+        one = items.draw(epoch, index)
+        # In a worker this is its own copy of the items: the caller reports what was met.
+        broken |= one.broken
+        if one.item is None:
+            return None, broken
+        drawn.append(one.item)
+    return {key: np.stack([item[key] for item in drawn]) for key in ITEM_KEYS}, broken

@@ -1,0 +1,105 @@
+"""Worker processes: in order, replaced when they are killed, gone with their parent."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from openlrm.datasets.workers import ATTEMPTS, ahead
+from openlrm.errors import UserError
+
+REPO = Path(__file__).resolve().parents[2]
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def squares(number: int) -> np.ndarray:
+    return np.full(100_000, number**2)  # more than a pipe holds
+
+
+def own_children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
+@pytest.fixture
+def told(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("openlrm"), "propagate", True)
+    return caplog
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize(("first", "end"), [(0, 12), (7, 8), (3, 3)])
+def test_results_come_in_order_and_once(workers, first, end):
+    assert [result[-1] for result in ahead(squares, first, end, workers)] == [n**2 for n in range(first, end)]
+
+
+@needs_fork
+def test_killed_workers_are_replaced_and_nothing_is_lost(told):
+    before = own_children()
+    results = []
+    for result in ahead(squares, 0, 12, 2):
+        results.append(result[-1])
+        if result[-1] in (4**2, 9**2):
+            for worker in own_children() - before:
+                worker.kill()
+    assert results == [n**2 for n in range(12)]
+    warnings = [message for message in told.messages if "another one takes its place" in message]
+    assert len(warnings) == 4
+    assert "SIGKILL" in warnings[0]
+    assert own_children() == before
+
+
+@needs_fork
+def test_a_result_that_kills_every_worker_is_an_error(tmp_path):
+    def job(number: int) -> int:
+        if number == 3:
+            (tmp_path / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    before, results = own_children(), []
+    with pytest.raises(UserError, match=r"3 data workers died .*\(SIGKILL\) making batch 3.*num_parallel_workers"):
+        results.extend(ahead(job, 0, 10, 2))
+    assert len(list(tmp_path.iterdir())) == ATTEMPTS
+    assert own_children() == before
+
+
+@needs_fork
+def test_a_job_that_raises_in_a_worker_tells_its_traceback():
+    def job(number: int) -> int:
+        return 6 // (number - 2)
+
+    with pytest.raises(RuntimeError, match=r"(?s)in job.*ZeroDivisionError"):
+        list(ahead(job, 0, 4, 2))
+
+
+@needs_fork
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = (
+        "import os, psutil, time\n"
+        "from openlrm.datasets.workers import ahead\n"
+        "stream = ahead(lambda number: bytes(1 << 20), 0, 100, 2)\n"
+        "next(stream)\n"
+        "print(*[child.pid for child in psutil.Process().children()], flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(REPO)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.1)
