@@ -23,8 +23,10 @@ LEVELS = {
     "openlrm.utils": 0,
     "openlrm.cameras": 1,
     "openlrm.ops": 1,
+    "openlrm.reports": 1,
     "openlrm.losses": 2,
     "openlrm.metrics": 2,
+    "openlrm.preprocess": 2,
     "openlrm.datasets": 2,
     "openlrm.models.transformer": 2,
     "openlrm.models.encoders": 2,
@@ -35,6 +37,7 @@ LEVELS = {
     "openlrm.checkpoint": 3,
     "openlrm.training": 4,
     "openlrm.inference": 4,
+    "openlrm.api": 4,
     "openlrm.doctor": 4,
     "openlrm.factory": 4,
     "openlrm.runners": 5,
@@ -45,7 +48,20 @@ LEVELS = {
 SHARED_MODEL_PARTS = {"openlrm.models.registry", "openlrm.models"}
 """Level 3 under models/, but no family."""
 
-WITHOUT_MINDSPORE = ("errors", "config", "utils", "cameras", "datasets", "metrics", "factory", "runners", "launch")
+WITHOUT_MINDSPORE = (
+    "errors",
+    "config",
+    "utils",
+    "cameras",
+    "datasets",
+    "metrics",
+    "preprocess",
+    "reports",
+    "factory",
+    "api",
+    "runners",
+    "launch",
+)
 
 DEVICE_CHOICE_ALLOWED = ("openlrm.ops", "openlrm.doctor", "openlrm.runners")
 

@@ -82,4 +82,4 @@ def test_train_infer_and_eval(run, tmp_path, golden_dir, mini_config):
 
     run(find("eval.py"), *SMALLER["eval.py"], time=folder.name)
     names = {path.name for path in (tmp_path / "output" / "small" / "e2").iterdir()}
-    assert names == {"log_0.txt", "metrics.json", "metrics.csv", "protocol.yaml", "sheets"}
+    assert names == {"report.html", "log_0.txt", "metrics.json", "metrics.csv", "protocol.yaml", "sheets"}

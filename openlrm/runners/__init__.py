@@ -10,6 +10,8 @@ RUNNERS = {
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
+    "report": ("openlrm.runners.report:Report", "results of a run -> an HTML page"),
+    "compare": ("openlrm.runners.compare:Compare", "two results -> what is better in which"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
+from openlrm.reports import write_report
 from openlrm.training.board import Board, grid
 from openlrm.training.checkpoints import Checkpoints, Position
 from openlrm.training.config import RunConfig
@@ -106,6 +107,7 @@ class Trainer:
                 self._loop()
             finally:
                 self.board.close()
+                self._report()
         if self.signal is not None:
             how = f"--config {self.folder}/cfg.yaml --resume {self.folder}"
             logger.warning("stopped at step %d by signal %d; go on with %s", self.position.step, self.signal, how)
@@ -180,6 +182,7 @@ class Trainer:
         values = done.parts | {"gradient_norm": done.norm, "learning_rate": done.rate}
         logger.info("step %d: %s", step, ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
         self.board.scalars("train", values, step)
+        self._record({"train": values})
         if self.config.report.profile:
             logger.info("seconds: %s", self.timer)
 
@@ -220,6 +223,7 @@ class Trainer:
         self.board.picture("validation/views", result.sheet, step)
         save_image(self.folder / "validation" / f"{step:07d}.png", result.sheet)
         self._record({"objects": kind} | scalars)
+        self._report()
         drop = self.config.val.stop_drop
         if drop > 0 and (start := self._starting_psnr()) is not None and scalars["psnr"] < start - drop:
             self._save()
@@ -235,6 +239,13 @@ class Trainer:
     def _record(self, values: dict) -> None:
         with open(self.folder / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.position.step} | values) + "\n")
+
+    def _report(self) -> None:
+        """Write the run's page; training goes on when that fails."""
+        try:
+            write_report(self.folder)
+        except UserError as error:
+            logger.warning("no report: %s", error)
 
     def _save_due(self, saved: Position) -> bool:
         saver, position = self.config.saver, self.position

@@ -121,6 +121,9 @@ def test_run_folder_is_complete_and_its_model_loads(tmp_path):
     assert (folder / "validation" / "0000002.png").is_file()
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert any("psnr" in record for record in records)
+    page = (folder / "report.html").read_text()
+    assert "Training of debug" in page
+    assert page.count("<img") == 1
     model = ModelLRM.from_pretrained(str(folder))
     saved = read_tensors(folder / "ckpt" / "openlrm-e2.ckpt")
     for name, parameter in model.parameters_and_names():

@@ -35,8 +35,8 @@ class TrainLRM(Runner):
     Config = TrainLRMConfig
     summary = (
         "Train an LRM on rendered objects. Writes OUTPUT_PATH/NAME/TIME with cfg.yaml, manifest.json, log_0.txt, "
-        "metrics.jsonl, ckpt/openlrm-e<epoch>.ckpt (for infer.lrm and eval.py) and ckpt/train_resume.ckpt. "
-        "Ctrl-C and SIGTERM save and stop."
+        "metrics.jsonl, report.html, ckpt/openlrm-e<epoch>.ckpt (for infer.lrm and eval.py) and "
+        "ckpt/train_resume.ckpt. Ctrl-C and SIGTERM save and stop."
     )
     examples = (
         "python -m openlrm.launch train.lrm --config configs/train-sample-tiny.yaml --overfit 3",
