@@ -1,6 +1,13 @@
 """OpenLRM for MindSpore: large reconstruction models, from one picture to a 3D object.
 
-Importing the package loads neither MindSpore nor a model; `openlrm.ModelLRM` does so when it is first used.
+    import openlrm
+
+    scene = openlrm.reconstruct("owl.png")
+    picture = scene.render(azimuth=30)
+    mesh = scene.mesh()
+    scene.save("owl.glb")
+
+Importing the package loads neither MindSpore nor a model; what is in `__all__` does so when it is first used.
 """
 
 from __future__ import annotations
@@ -8,19 +15,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from openlrm.api import load_model, load_scene, reconstruct
     from openlrm.models import ModelLRM
 
 __version__ = "0.1.0"
 
-__all__ = ["ModelLRM", "__version__"]
+__all__ = ["ModelLRM", "__version__", "load_model", "load_scene", "reconstruct"]
 
 
 def __getattr__(name: str) -> object:
-    """Load the model class on first use (PEP 562), so that `--help` stays instant."""
+    """Load a public name on first use (PEP 562), so that `--help` stays instant."""
     if name == "ModelLRM":
         from openlrm.models import ModelLRM
 
         return ModelLRM
+    if name in ("load_model", "load_scene", "reconstruct"):
+        from openlrm import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

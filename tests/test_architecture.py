@@ -23,6 +23,7 @@ LEVELS = {
     "openlrm.utils": 0,
     "openlrm.cameras": 1,
     "openlrm.ops": 1,
+    "openlrm.parallel": 1,
     "openlrm.reports": 1,
     "openlrm.losses": 2,
     "openlrm.metrics": 2,

@@ -13,7 +13,7 @@ from openlrm.cameras.conventions import (
 from openlrm.cameras.normalize import normalize_poses
 from openlrm.cameras.poses import default_source_pose, look_at, validate_pose
 from openlrm.cameras.projection import pixel_rays, project
-from openlrm.cameras.trajectories import surrounding_views, turntable
+from openlrm.cameras.trajectories import orbit, surrounding_views, turntable
 
 __all__ = [
     "DEFAULT_DISTANCE",
@@ -24,6 +24,7 @@ __all__ = [
     "intrinsics_from_pixels",
     "look_at",
     "normalize_poses",
+    "orbit",
     "pixel_rays",
     "project",
     "surrounding_views",

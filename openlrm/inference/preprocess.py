@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openlrm.utils.images import load_image, pad_to_square, resize_bicubic
+from openlrm.utils.images import blend_on_white, load_pixels, pad_to_square, resize_bicubic
 from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
@@ -11,15 +11,16 @@ logger = get_logger(__name__)
 _WHITE = 0.9
 
 
-def prepare_image(path: str, size: int) -> np.ndarray:
-    """Read a picture as model input.
+def prepare_image(image, size: int, name: object = None) -> np.ndarray:
+    """Turn a picture into model input.
 
     Transparency is blended on white; a picture that is not square gets white margins; bicubic (align_corners=True)
     to the source size, clipped.
 
     Args:
-        path: png, jpg or webp.
+        image: anything that `openlrm.utils.images.load_pixels` takes.
         size: side in pixels the model was trained with.
+        name: what to call the picture in messages.
 
     Returns:
         (1, 3, size, size) float32 in [0, 1].
@@ -27,12 +28,12 @@ def prepare_image(path: str, size: int) -> np.ndarray:
     Raises:
         UserError: unreadable or empty picture.
     """
-    image = load_image(path)
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    pixels = blend_on_white(load_pixels(image), name)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() < _WHITE:
-        logger.warning("%s: the background is not white; remove it (RGBA) or the object will stand in a box", path)
-    if image.shape[0] != image.shape[1]:
-        logger.info("%s: %d x %d is padded to a square", path, image.shape[1], image.shape[0])
-        image = pad_to_square(image)
-    resized = resize_bicubic(image.transpose(2, 0, 1), size)
+        logger.warning("%s: the background is not white; remove it (RGBA) or the object will stand in a box", name)
+    if pixels.shape[0] != pixels.shape[1]:
+        logger.info("%s: %d x %d is padded to a square", name, pixels.shape[1], pixels.shape[0])
+        pixels = pad_to_square(pixels)
+    resized = resize_bicubic(pixels.transpose(2, 0, 1), size)
     return np.ascontiguousarray(np.clip(resized, 0, 1)[None], np.float32)

@@ -43,13 +43,56 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: no readable picture there, more than `MAX_PIXELS` pixels, or all of it transparent.
     """
-    pixels = _read(path, path, _to_float)
+    return blend_on_white(_read(path, path, _to_float), path)
+
+
+def blend_on_white(pixels: np.ndarray, where: object = None) -> np.ndarray:
+    """Put a picture on white.
+
+    Args:
+        pixels: (H, W, 3), returned as it is, or (H, W, 4) float32 in [0, 1].
+        where: what to name in an error.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+
+    Raises:
+        UserError: all of it is transparent.
+    """
     if pixels.shape[2] == 3:
         return pixels
     rgb, alpha = pixels[..., :3], pixels[..., 3:]
     if not alpha.any():
-        raise UserError("the picture is fully transparent", path, "choose one in which the object can be seen")
+        raise UserError("the picture is fully transparent", where, "choose one in which the object can be seen")
     return rgb * alpha + (1 - alpha)
+
+
+def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
+    """Take a picture in whatever form it comes, with its transparency if it has any.
+
+    Args:
+        image: a file as in `load_image`, an open file, a PIL picture, or an array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4), uint8 or float in [0, 1].
+
+    Returns:
+        (H, W, 3), or (H, W, 4) where there is an alpha channel, float32 in [0, 1]; colours are not multiplied by
+        alpha.
+
+    Raises:
+        UserError: no readable picture, too large, or an array that is none.
+    """
+    if isinstance(image, Image.Image):
+        return _to_float(image)
+    if not isinstance(image, np.ndarray):
+        return _read(image, getattr(image, "name", image), _to_float)
+    pixels = image[..., None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        raise UserError(f"an array of shape {image.shape} is no picture", hint="give (H, W, 3) or (H, W, 4)")
+    if pixels.dtype == np.uint8:
+        pixels = pixels / np.float32(255)
+    elif not np.issubdtype(pixels.dtype, np.floating) or not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise UserError(f"the picture's values are no colours ({image.dtype})", hint="give uint8, or float in [0, 1]")
+    return np.repeat(pixels, 3, axis=2).astype(np.float32) if pixels.shape[2] == 1 else pixels.astype(np.float32)
 
 
 def load_rgba(path: str | os.PathLike) -> np.ndarray:

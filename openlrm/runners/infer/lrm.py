@@ -14,6 +14,7 @@ from openlrm.utils.logging import LEVELS, get_logger, setup_logging
 from openlrm.utils.paths import list_images, unique_output_names
 
 if TYPE_CHECKING:
+    from openlrm.inference.reconstruct import Reconstructor
     from openlrm.inference.scene import Scene
 
 logger = get_logger(__name__)
@@ -36,7 +37,15 @@ class InferLRMConfig:
     export_depth: bool = option(False, "write a video of the depth (near is white)")
     export_mask: bool = option(False, "write a video of the opacity")
     export_planes: bool = option(False, "write the triplane and its decoder")
-    source_size: int = option(224, "side in pixels of the encoder's input", minimum=16)
+    source_size: Optional[int] = option(  # noqa: UP045
+        None, "side in pixels of the encoder's input; what the model was made for without it", minimum=16
+    )
+    background: str = option(
+        "keep",
+        "how the object is cut out; auto: by its transparency, else by rembg, else by colour",
+        choices=["auto", "keep", "plain", "rembg"],
+    )
+    recentre: bool = option(False, "centre and scale the object, if it is cut out")
     source_cam_dist: float = option(2.0, "distance of the source camera", minimum=0.1, maximum=100)
     render_size: int = option(192, "side in pixels of a frame", minimum=8, maximum=4096)
     render_views: int = option(160, "frames of the turntable", minimum=1)
@@ -120,16 +129,19 @@ class InferLRM(Runner):
         return 0
 
     def _run_images(self) -> int:
-        from openlrm.checkpoint import build_model, locate_model
+        from openlrm.checkpoint import locate_model
+        from openlrm.inference.reconstruct import Reconstructor
 
         cfg = self.config
         images = list_images(cfg.image_input)
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
-        model = build_model(located)
+        reconstructor = Reconstructor.load(located, cfg.source_size)
         logger.info("model %s, weights %s", located.name, located.weights)
         names = unique_output_names(images, cfg.image_input)
         if cfg.dry_run:
-            return self._tell([model_fact(located, model)], [self._targets(located.name, uid) for uid in names])
+            return self._tell(
+                [model_fact(located, reconstructor.model)], [self._targets(located.name, uid) for uid in names]
+            )
         failed = 0
         for image, uid in zip(images, names, strict=True):
             targets = self._targets(located.name, uid)
@@ -137,7 +149,7 @@ class InferLRM(Runner):
                 logger.info("%s: already done", image)
                 continue
             try:
-                self._export(self._reconstruct(model, image), targets)
+                self._export(self._reconstruct(reconstructor, image), targets)
             except UserError as error:
                 if len(images) == 1:
                     raise
@@ -147,24 +159,12 @@ class InferLRM(Runner):
             raise UserError(f"{failed} of {len(images)} pictures failed", cfg.image_input, "the lines above say why")
         return 0
 
-    def _reconstruct(self, model, image: Path) -> Scene:
-        import numpy as np
-        from mindspore import Tensor
-
-        from openlrm.cameras import build_source_camera, default_source_pose
-        from openlrm.inference.preprocess import prepare_image
-        from openlrm.inference.scene import Scene
+    def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Scene:
+        from openlrm.preprocess import prepare_picture
 
         cfg = self.config
-        patch = model.encoder.model.spec.patch_size
-        if cfg.source_size % patch:
-            raise UserError(f"source_size={cfg.source_size} is not a multiple of the encoder's patch side {patch}")
-        picture = Tensor(prepare_image(str(image), cfg.source_size))
-        camera = build_source_camera(default_source_pose(cfg.source_cam_dist))[None]
-        planes = model.forward_planes(picture, Tensor(camera.astype(np.float32)))
-        if not np.isfinite(planes.asnumpy()).all():
-            raise UserError("the triplane holds NaN or infinity", hint="are the weights damaged?")
-        return Scene(planes, model.synthesizer, cfg.renderer)
+        picture = prepare_picture(image, cfg.background, cfg.recentre).pixels
+        return reconstructor(picture, cfg.source_cam_dist, cfg.renderer, name=image)
 
     def _targets(self, model: str, uid: str) -> dict[str, Path]:
         """What to write, by kind, without what is there already if that is to be skipped."""

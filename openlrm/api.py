@@ -1,0 +1,106 @@
+"""The Python interface: a picture to a scene in one call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openlrm.errors import UserError
+
+if TYPE_CHECKING:
+    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.inference.scene import Scene
+    from openlrm.preprocess.picture import Picture
+
+_DEMO = "openlrm-tiny-demo"
+
+
+def reconstruct(
+    image: Picture,
+    model: str | os.PathLike | Reconstructor | None = None,
+    *,
+    background: str = "auto",
+    recentre: bool = True,
+    source_cam_dist: float = 2.0,
+    device_target: str | None = None,
+) -> Scene:
+    """Make a 3D scene of the object in a picture.
+
+    Args:
+        image: path, open file, PIL picture, or array (H, W, 3) or (H, W, 4), uint8 or float in [0, 1].
+        model: a release or run folder, checkpoint file or hub id; or what `load_model` gave, for many pictures;
+            the demonstration model of the repository without it.
+        background: how the object is cut out, see `openlrm.preprocess.prepare_picture`.
+        recentre: centre and scale the object as the models expect it; without it an object that is cut out stays
+            where it is in the picture.
+        source_cam_dist: distance of the camera that took the picture, in units of the scene, whose cube is 2 wide.
+        device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
+
+    Returns:
+        The scene: `render`, `mesh`, `save` and more, see `openlrm.inference.scene.Scene`.
+
+    Raises:
+        UserError: picture, model or option that cannot be used.
+    """
+    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.preprocess import prepare_picture
+
+    picture = prepare_picture(image, background, recentre).pixels
+    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
+    name = image if isinstance(image, (str, os.PathLike)) else "the picture"
+    return reconstructor(picture, source_cam_dist, name=name)
+
+
+def load_model(
+    model: str | os.PathLike | None = None, device_target: str | None = None, source_size: int | None = None
+) -> Reconstructor:
+    """Load a model once, for `reconstruct(image, model)` of many pictures.
+
+    It chooses the device of the process and PyNative mode, see `openlrm.ops.setup_device`.
+
+    Args:
+        model: a release or run folder, checkpoint file or hub id; the demonstration model without it.
+        device_target: "Ascend" or "CPU"; Ascend when there is one without it.
+        source_size: side in pixels of the encoder's input; what the model was made for without it.
+
+    Raises:
+        UserError: not found, unreadable, or a device that is not there.
+    """
+    path = default_model() if model is None else model
+    from openlrm.checkpoint import locate_model
+    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.ops import setup_device
+
+    setup_device(device_target)
+    return Reconstructor.load(locate_model(os.fspath(path)), source_size)
+
+
+def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Scene:
+    """Read a scene that `Scene.save("....safetensors")`, `fit.triplane` or `export_planes` wrote.
+
+    Raises:
+        UserError: not such a file, or a device that is not there.
+    """
+    from openlrm.checkpoint import load_triplane
+    from openlrm.inference.scene import Scene
+    from openlrm.ops import setup_device
+
+    setup_device(device_target)
+    return Scene(*load_triplane(path))
+
+
+def default_model() -> Path:
+    """Folder of the demonstration model.
+
+    Raises:
+        UserError: it is not in this installation.
+    """
+    folder = Path(__file__).resolve().parents[1] / "assets" / _DEMO
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            "the demonstration model is not in this installation",
+            folder,
+            "name a model: a folder, a checkpoint, or a hub id such as zxhezexin/openlrm-obj-small-1.1",
+        )
+    return folder
