@@ -26,6 +26,7 @@ from openlrm.training.update import StepReport, Update
 from openlrm.training.watch import advice, look_at, verdict
 from openlrm.utils.images import save_image
 from openlrm.utils.logging import get_logger
+from openlrm.utils.paths import ensure_dir
 
 logger = get_logger(__name__)
 
@@ -237,7 +238,7 @@ class Trainer:
         return next((r["psnr"] for r in records if r["step"] == 0 and "psnr" in r), None)
 
     def _record(self, values: dict) -> None:
-        with open(self.folder / METRICS, "a", encoding="utf-8") as file:
+        with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.position.step} | values) + "\n")
 
     def _report(self) -> None:
