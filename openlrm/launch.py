@@ -96,7 +96,7 @@ def _dispatch(argv: list[str]) -> int | None:
         print(_list_runners(), file=sys.stderr)
         near = nearest(name, RUNNERS)
         raise UserError(f"no runner {name!r}", hint=f"did you mean {near}?" if near else "choose one of the above")
-    runner = _find(name)
+    runner = find_runner(name)
     yaml_files, overrides, wants_help = parse_command_line(runner.Config, rest)
     if wants_help:
         print(format_help(runner.Config, f"{_command()} {name}", runner.summary, runner.examples), end="")
@@ -110,7 +110,8 @@ def _command() -> str:
     return "openlrm" if started_as == "openlrm" else "python -m openlrm.launch"
 
 
-def _find(name: str) -> type[Runner]:
+def find_runner(name: str) -> type[Runner]:
+    """Import a runner by its name in `openlrm.runners.RUNNERS`."""
     module, _, attribute = RUNNERS[name][0].partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -108,12 +108,12 @@ def test_usage_names_the_command_that_was_typed(monkeypatch, capsys):
 
 
 def examples():
-    return [(name, example) for name in RUNNERS for example in launch._find(name).examples]
+    return [(name, example) for name in RUNNERS for example in launch.find_runner(name).examples]
 
 
 @pytest.mark.parametrize("name", RUNNERS)
 def test_every_runner_shows_examples(name):
-    assert launch._find(name).examples
+    assert launch.find_runner(name).examples
 
 
 @pytest.mark.parametrize(("name", "example"), examples())
@@ -122,7 +122,7 @@ def test_examples_fit_the_schema(name, example):
     words = shlex.split(example)
     start = ["python", "-m", "openlrm.launch", name] if "-m" in words else ["python", "eval.py"]
     assert words[: len(start)] == start
-    schema = launch._find(name).Config
+    schema = launch.find_runner(name).Config
     files, overrides, _ = parse_command_line(schema, words[len(start) :])
     load_config(schema, [ROOT / file for file in files if "TIME" not in file], overrides + missing(schema, files))
 

@@ -58,7 +58,7 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
             continue
         lines += ["", heading]
         for key, type_name, default, text in entries:
-            shown = "<required>" if default == "???" else _as_typed(default)
+            shown = "<required>" if default == "???" else as_typed(default)
             also = "".join(f", also --{name}" for name in known[key].rules.get("alias", ()))
             lines.append(f"  {key}={shown}  ({type_name}{also})")
             lines += textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
@@ -67,10 +67,10 @@ def format_help(schema: type, usage: str, summary: str = "", examples: Sequence[
     return "\n".join(lines) + "\n"
 
 
-def _as_typed(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """Show a value the way it is typed on the command line."""
     if value is None:
         return "null"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_as_typed, value)) + "]"
+        return "[" + ",".join(map(as_typed, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)
