@@ -16,8 +16,8 @@ _FLOOR = 0.04
 _CEILING = 0.12
 # Part of the border that has to be background; an object may be cut by the picture's edge.
 _PLAIN_PART = 0.7
-# An enclosed area of fewer pixels, or whose median distance is more of the tolerance, is no hole.
-_HOLE, _SAME = 16, 0.3
+# An enclosed area of fewer pixels, or whose nearest quarter is farther from it than the border by so much, is no hole.
+_HOLE, _SAME = 16, 0.012
 # Pixels on each side of the outline whose colour is thought of as mixed.
 _EDGE = 2
 # Parts of the foreground smaller than this part of the largest one are specks of noise.
@@ -40,9 +40,9 @@ def remove_plain_background(rgb: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the border is not plain, or nothing stands out from it.
     """
-    background, tolerance = _fit(rgb)
+    background, tolerance, typical = _fit(rgb)
     distance = np.abs(rgb - background).max(axis=2)
-    inside = _without_specks(~_outside(distance, tolerance))
+    inside = _without_specks(~_outside(distance, tolerance, typical))
     if not inside.any():
         raise UserError(
             "no object stands out from the plain background", hint="give a picture in which it has another colour"
@@ -50,8 +50,8 @@ def remove_plain_background(rgb: np.ndarray) -> np.ndarray:
     return _soften(rgb, background, inside, tolerance)
 
 
-def _fit(rgb: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the background (H, W, 3) and the distance up to which a pixel belongs to it."""
+def _fit(rgb: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return the background (H, W, 3), the distance up to which a pixel belongs to it, and the median distance."""
     height, width = rgb.shape[:2]
     rows, columns = np.mgrid[:height, :width]
     place = np.stack([np.ones((height, width)), rows / height - 0.5, columns / width - 0.5], axis=-1)
@@ -71,10 +71,10 @@ def _fit(rgb: np.ndarray) -> tuple[np.ndarray, float]:
         fit = np.linalg.lstsq(at[near], colour[near], rcond=None)[0]
     away = np.abs(colour - at @ fit).max(axis=1)[near]
     tolerance = float(np.clip(1.5 * np.quantile(away, 0.99), _FLOOR, _CEILING))
-    return np.clip(place @ fit, 0, 1).astype(np.float32), tolerance
+    return np.clip(place @ fit, 0, 1).astype(np.float32), tolerance, float(np.median(away))
 
 
-def _outside(distance: np.ndarray, tolerance: float) -> np.ndarray:
+def _outside(distance: np.ndarray, tolerance: float, typical: float) -> np.ndarray:
     """Mark the background in the distances (H, W) from its colour."""
     from scipy import ndimage
 
@@ -83,7 +83,7 @@ def _outside(distance: np.ndarray, tolerance: float) -> np.ndarray:
     goes[_border(labels)] = True
     for label, place in enumerate(ndimage.find_objects(labels), 1):
         values = distance[place][labels[place] == label]
-        goes[label] |= len(values) >= _HOLE and np.median(values) < _SAME * tolerance
+        goes[label] |= len(values) >= _HOLE and np.quantile(values, 0.25) < typical + _SAME
     goes[0] = False
     return goes[labels]
 

@@ -7,6 +7,7 @@ RUNNERS = {
         "posed views of one object -> a fitted triplane",
     ),
     "train.lrm": ("openlrm.runners.train.lrm:TrainLRM", "rendered objects -> a trained LRM"),
+    "prepare.images": ("openlrm.runners.prepare.images:PrepareImages", "photographs -> objects cut out and centred"),
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),

@@ -1,0 +1,1 @@
+"""Preparing what models are given."""
