@@ -22,7 +22,14 @@ def batches_per_epoch(items: TrainItems, batch_size: int) -> int:
 
 
 def make_loader(
-    items: TrainItems, batch_size: int, num_workers: int, start_epoch: int, start_batch: int, epochs: int
+    items: TrainItems,
+    batch_size: int,
+    num_workers: int,
+    start_epoch: int,
+    start_batch: int,
+    epochs: int,
+    rank: int = 0,
+    size: int = 1,
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
     """Go through batches from a given one on.
 
@@ -36,6 +43,8 @@ def make_loader(
         start_epoch: epoch of the first batch, counted from 0.
         start_batch: its index in that epoch; one past the end means the next epoch.
         epochs: number of epochs in all, those before `start_epoch` included.
+        rank: number of this process among those that train together: it gets its slice of their batch.
+        size: how many those are; their batch has `size * batch_size` items, and epochs count such batches.
 
     Returns:
         An iterator of epoch, index of the batch in it, and the arrays of `TrainItems.item` with a leading batch
@@ -47,18 +56,18 @@ def make_loader(
     """
     if batch_size < 1 or num_workers < 0:
         raise ValueError(f"no batches of {batch_size} items by {num_workers} workers")
-    per_epoch = batches_per_epoch(items, batch_size)
+    per_epoch = batches_per_epoch(items, size * batch_size)
     if start_epoch < 0 or not 0 <= start_batch <= per_epoch:
         raise ValueError(f"no batch {start_batch} of {per_epoch} in epoch {start_epoch}")
-    return _iterate(items, batch_size, num_workers, start_epoch * per_epoch + start_batch, epochs * per_epoch)
+    make = functools.partial(_make, items, batch_size, per_epoch, rank, size)
+    workers = max(1, min(num_workers, os.cpu_count() or 1))
+    made = ahead(make, start_epoch * per_epoch + start_batch, epochs * per_epoch, workers)
+    return _iterate(items, made, start_epoch * per_epoch + start_batch, per_epoch)
 
 
 def _iterate(
-    items: TrainItems, batch_size: int, num_workers: int, first: int, end: int
+    items: TrainItems, made: Iterator, first: int, per_epoch: int
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
-    per_epoch = batches_per_epoch(items, batch_size)
-    workers = max(1, min(num_workers, os.cpu_count() or 1))
-    made = ahead(functools.partial(_make, items, batch_size, per_epoch), first, end, workers)
     try:
         for number, (arrays, broken) in enumerate(made, first):
             items.report(broken)
@@ -70,12 +79,13 @@ def _iterate(
 
 
 def _make(
-    items: TrainItems, batch_size: int, per_epoch: int, number: int
+    items: TrainItems, batch_size: int, per_epoch: int, rank: int, size: int, number: int
 ) -> tuple[dict[str, np.ndarray] | None, dict[int, str]]:
     """Return the arrays of a batch, counted through all epochs, and the broken objects met; None with too many."""
     epoch, batch = divmod(number, per_epoch)
     drawn, broken = [], {}
-    for index in range(batch * batch_size, (batch + 1) * batch_size):
+    first = (batch * size + rank) * batch_size
+    for index in range(first, first + batch_size):
         one = items.draw(epoch, index)
         # In a worker this is its own copy of the items: the caller reports what was met.
         broken |= one.broken

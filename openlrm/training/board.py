@@ -16,15 +16,17 @@ class Board:
     """Writes events into a run's folder; without tensorboardX says so once and does nothing.
 
     Args:
-        folder: of the run.
+        folder: of the run; None to write nothing.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path | None):
+        self.writer = None
+        if folder is None:
+            return
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
             logger.info("no TensorBoard events: pip install tensorboardX")
-            self.writer = None
         else:
             self.writer = SummaryWriter(str(folder / "tensorboard"))
 

@@ -70,7 +70,7 @@ class TrainConfig:
     optim: OptimConfig = option(OptimConfig, "optimiser")
     scheduler: SchedulerConfig = option(SchedulerConfig, "learning rate")
     precision: PrecisionConfig = option(PrecisionConfig, "number formats")
-    batch_size: int = option(1, "objects of a batch", minimum=1)
+    batch_size: int = option(1, "objects of a batch, on every worker", minimum=1)
     gradient_accumulation_steps: int = option(1, "batches of a step", minimum=1)
     epochs: int = option(60, "passes over the objects", minimum=1)
     train_steps: Optional[int] = option(None, "steps in all; takes the place of epochs", minimum=1)  # noqa: UP045
@@ -140,6 +140,12 @@ class RunConfig:
     report: ReportConfig = option(ReportConfig, "messages")
     seed: int = option(42, "of every draw: weights, data, samples on rays", minimum=0)
     num_parallel_workers: int = option(1, "processes that read data", minimum=1)
+    use_parallel: Optional[bool] = option(  # noqa: UP045
+        None, "train on all workers that msrun started; without it whenever there are several"
+    )
+    parallel_mode: str = option(
+        "data", "data: every worker keeps the optimiser's state; optim: a share of it", choices=["data", "optim"]
+    )
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )

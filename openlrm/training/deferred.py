@@ -13,6 +13,7 @@ from mindspore import Tensor, nn, ops
 from openlrm.errors import UserError
 from openlrm.losses import total_variation
 from openlrm.models.lrm import ModelLRM
+from openlrm.parallel import ALONE, World
 from openlrm.training.config import LossConfig
 from openlrm.training.schedule import perceptual_weight
 from openlrm.training.step import PARTS, Batch, GradientResult, ImageLoss, LRMGradient, _scalar
@@ -72,15 +73,23 @@ class DeferredGradient(LRMGradient):
         seed: of the samples on rays.
         side: side in pixels of the squares; divides the region.
         lpips: see `ImageLoss`.
+        world: the workers.
 
     Raises:
         UserError: squares that do not fill the region.
     """
 
     def __init__(
-        self, model: ModelLRM, config: LossConfig, region: int, seed: int, side: int, lpips: nn.Cell | None = None
+        self,
+        model: ModelLRM,
+        config: LossConfig,
+        region: int,
+        seed: int,
+        side: int,
+        lpips: nn.Cell | None = None,
+        world: World = ALONE,
     ):
-        super().__init__(model, config, region, seed, lpips)
+        super().__init__(model, config, region, seed, lpips, world)
         check_squares(region, side)
         self.side = side
         renderer = {id(p) for p in model.synthesizer.get_parameters()}

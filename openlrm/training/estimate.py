@@ -50,7 +50,7 @@ def estimate_memory(
     trainable: Sequence[Parameter],
     objects: int,
     rays: int,
-    copies: int,
+    copies: float,
     recompute: bool,
     deferred: bool,
 ) -> MemoryEstimate:
@@ -62,7 +62,8 @@ def estimate_memory(
         trainable: parameters that are trained.
         objects: objects of a batch.
         rays: rays of an object in one backward pass; 0 when the renderer keeps nothing for it.
-        copies: arrays the size of the trained parameters beside them (gradient, two moments, average, sums).
+        copies: arrays the size of the trained parameters beside them (gradient, two moments, average, sums); a share
+            of one where workers divide it.
         recompute: whether layers keep their inputs alone.
         deferred: whether `rays` are those of a square, gone through one by one.
     """
@@ -73,7 +74,7 @@ def estimate_memory(
     samples = objects * rays * model.rendering_samples_per_ray
     return MemoryEstimate(
         parameters=4 * everything,
-        optimiser=4 * trained * copies,
+        optimiser=round(4 * trained * copies),
         transformer=4 * objects * tokens * width * kept,
         renderer=4 * samples * _SAMPLE_COPIES * (3 * model.triplane_dim + _PER_SAMPLE_EXTRA),
         deferred=deferred,

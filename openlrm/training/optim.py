@@ -28,16 +28,25 @@ class AdamW(nn.Cell):
         parameters: what is optimised; names are unique.
         betas: decay of the first and second moment.
         eps: added to the root of the bias-corrected second moment.
-        weight_decay: share of a parameter taken off per unit of learning rate, see `decays`.
+        weight_decay: share of a parameter taken off per unit of learning rate.
+        decayed: which parameters it acts on; see `decays` without it.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], betas: Sequence[float], eps: float, weight_decay: float):
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        betas: Sequence[float],
+        eps: float,
+        weight_decay: float,
+        decayed: Sequence[bool] | None = None,
+    ):
         super().__init__()
         self.weights = ParameterTuple(parameters)
         self.first = ParameterTuple([_zeros_like(p, "m") for p in parameters])
         self.second = ParameterTuple([_zeros_like(p, "v") for p in parameters])
         self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
-        self.decayed = tuple(weight_decay > 0 and decays(p) for p in parameters)
+        decayed = map(decays, parameters) if decayed is None else decayed
+        self.decayed = tuple(weight_decay > 0 and acts for acts in decayed)
         self.beta1, self.beta2 = (Tensor(beta, ms.float32) for beta in betas)
         self.adam = ops.Adam()
 

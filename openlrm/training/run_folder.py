@@ -23,6 +23,7 @@ from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path, ensure_dir
 
 CONFIG, MANIFEST, LOG, UIDS = "cfg.yaml", "manifest.json", "log_0.txt", "train_uids.json"
+LOCK = ".lock"
 _PACKAGES = ("mindspore", "numpy", "pillow", "safetensors")
 # Objects whose file sizes go into the data's hash: a look at every file of a large set would take hours.
 _HASHED_OBJECTS = 1000
@@ -40,6 +41,39 @@ def new_run_folder(output: str, name: str) -> Path:
             continue
         return folder
     raise UserError("too many runs started in this second", parent)
+
+
+class RunLock:
+    """Keeps every other process out of a run's folder until this one ends, however it ends.
+
+    A lock of the process, not of the open file: data workers, which are forked off, do not hold it.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: another run is at work in it.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        self._file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            self._file.seek(0)
+            who = self._file.read(100).strip() or "unknown"
+            self._file.close()
+            hint = "wait for it or end it; without resume a run gets a folder of its own"
+            raise UserError(f"another run is at work in this folder ({who})", folder, hint) from error
+        except OSError:  # a file system without locks
+            return
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {platform.node()}")
+        self._file.flush()
 
 
 def find_run(output: str, name: str, resume: str) -> Path:
@@ -79,6 +113,14 @@ def changed_options(folder: Path, config: object) -> dict[str, tuple]:
     defaults = OmegaConf.to_container(structured(type(config)))
     before, now = _flatten(defaults) | _flatten(then), _flatten(dataclasses.asdict(config))
     return {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
+
+
+def workers_of(folder: Path) -> int:
+    """Number of workers a run began with."""
+    try:
+        return int(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("workers", 1))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"cannot read the run's manifest ({error})", folder / MANIFEST) from error
 
 
 def build_manifest(config: object, uids: Sequence[str], roots: Sequence[str], device: str) -> dict:

@@ -11,6 +11,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from openlrm.losses import mask_loss, pixel_loss, total_variation
 from openlrm.models.lrm import ModelLRM
+from openlrm.parallel import ALONE, World
 from openlrm.training.config import LossConfig
 from openlrm.training.noise import ray_noise
 from openlrm.training.schedule import perceptual_weight
@@ -135,10 +136,20 @@ class LRMGradient:
         region: side in pixels of the rendered regions.
         seed: of the samples on rays.
         lpips: see `ImageLoss`; needed when the perceptual weight is not 0.
+        world: the workers; a batch is this one's slice of all their batches together, and so are the draws.
     """
 
-    def __init__(self, model: ModelLRM, config: LossConfig, region: int, seed: int, lpips: nn.Cell | None = None):
+    def __init__(
+        self,
+        model: ModelLRM,
+        config: LossConfig,
+        region: int,
+        seed: int,
+        lpips: nn.Cell | None = None,
+        world: World = ALONE,
+    ):
         self.model, self.config, self.region, self.seed, self.lpips = model, config, region, seed, lpips
+        self.world = world
         self.parameters = named_trainable(model)
         self._functions = {}
 
@@ -187,7 +198,8 @@ class LRMGradient:
     def _inputs(self, batch: Batch, step: int, part: int) -> list[Tensor]:
         objects, views = batch["render_camera"].shape[:2]
         rays = objects * views * self.region**2
-        draws = ray_noise(self.seed, step, part, rays, self.model.synthesizer.samples)
+        samples, world = self.model.synthesizer.samples, self.world
+        draws = ray_noise(self.seed, step, part, rays, samples, world.rank, world.size)
         source = _tensor(batch["source_image"])
         if self.model.config.encoder_freeze:
             source = self.model.encoder(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,13 @@ from tqdm import tqdm
 
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
+from openlrm.parallel import ALONE, World
 from openlrm.reports import write_report
 from openlrm.training.board import Board, grid
-from openlrm.training.checkpoints import Checkpoints, Position
+from openlrm.training.checkpoints import Checkpoints, Position, checksum
 from openlrm.training.config import RunConfig
 from openlrm.training.estimate import duration, peak_memory
+from openlrm.training.stop import StopRequest
 from openlrm.training.timing import Timer
 from openlrm.training.update import StepReport, Update
 from openlrm.training.watch import advice, look_at, verdict
@@ -29,6 +30,8 @@ from openlrm.utils.logging import get_logger
 from openlrm.utils.paths import ensure_dir
 
 logger = get_logger(__name__)
+
+_NOTHING = "nothing when computed again"
 
 METRICS = "metrics.jsonl"
 # Steps after which the speed is told: the first ones compile and fill caches.
@@ -51,6 +54,7 @@ class Trainer:
         config: all options.
         several: whether there is more than one object: the collapse watch then exchanges their pictures.
         validator: (model) -> `openlrm.training.validation.Validation`, or None.
+        world: the workers. All step; the leading one alone validates, reports and writes while the others wait.
     """
 
     def __init__(
@@ -64,13 +68,14 @@ class Trainer:
         config: RunConfig,
         several: bool,
         validator: Callable | None = None,
+        world: World = ALONE,
     ):
         self.model, self.update, self.loader, self.validator = model, update, loader, validator
-        self.several = several
+        self.several, self.world = several, world
         self.per_epoch, self.total, self.folder, self.config = per_epoch, total, folder, config
         self.checkpoints = Checkpoints(folder, config.saver.ckpt_max_keep)
         self.position = Position()
-        self.signal: int | None = None
+        self.stop = StopRequest(world)
         self.bad_steps = self.bad_in_a_row = 0
         self.earlier_pixel: float | None = None
         self.timer = Timer()
@@ -81,7 +86,12 @@ class Trainer:
         Raises:
             UserError: there is none, or it is another model's.
         """
+        # Reading puts away what is damaged: one after another.
+        if not self.world.leads:
+            self.world.barrier()
         tensors, self.position = self.checkpoints.load_resume()
+        if self.world.leads:
+            self.world.barrier()
         parameters = dict(self.model.parameters_and_names())
         try:
             for name, parameter in parameters.items():
@@ -100,8 +110,9 @@ class Trainer:
         Raises:
             UserError: too many bad steps in a row, or validation fell too far below the starting model.
         """
-        self.board = Board(self.folder)
-        with self._signals():
+        self._check_same_weights()
+        self.board = Board(self.folder if self.world.leads else None)
+        with self.stop.listening():
             try:
                 if self.position.step == 0 and self.config.val.stop_drop > 0:
                     self._validate()
@@ -109,12 +120,19 @@ class Trainer:
             finally:
                 self.board.close()
                 self._report()
-        if self.signal is not None:
+        # msrun kills the others when one ends with a signal's code.
+        self.world.barrier()
+        if self.stop.signal is not None:
             how = f"--config {self.folder}/cfg.yaml --resume {self.folder}"
-            logger.warning("stopped at step %d by signal %d; go on with %s", self.position.step, self.signal, how)
-            return 128 + self.signal
+            logger.warning("stopped at step %d by signal %d; go on with %s", self.position.step, self.stop.signal, how)
+            return 128 + self.stop.signal
         logger.info("done: %d steps, %s", self.total, self.folder)
         return 0
+
+    def _check_same_weights(self) -> None:
+        """All workers have to start from the same numbers: from then on they make the same changes."""
+        if self.world.size > 1 and len(set(self.world.texts(str(checksum(parameter_arrays(self.model)))))) > 1:
+            raise UserError("the workers begin with different weights", hint="give all of them the same files and seed")
 
     def _loop(self) -> None:
         report, saved = self.config.report, self.position
@@ -123,8 +141,9 @@ class Trainer:
         started, first = time.monotonic(), self.position.step
         stream = self.loader(self.position.epoch, self.position.batch)
         form = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]"
-        with tqdm(total=self.total, initial=first, desc="train", unit="step", bar_format=form) as bar:
-            while self.position.step < self.total and self.signal is None:
+        shown = {"total": self.total, "initial": first, "desc": "train", "unit": "step", "bar_format": form}
+        with tqdm(**shown, disable=not self.world.leads) as bar:
+            while self.position.step < self.total and not self.stop.agreed():
                 with self.timer("data"):
                     while len(batches) < accumulated:
                         epoch, index, batch = next(stream)
@@ -164,8 +183,9 @@ class Trainer:
             return
         self.bad_steps, self.bad_in_a_row = self.bad_steps + 1, self.bad_in_a_row + 1
         gradient = self.update.gradient
-        places = (gradient.first_non_finite(batch, step, part) for part, batch in enumerate(batches))
-        where = next((place for place in places if not place.startswith("nothing")), "nothing when computed again")
+        own = (gradient.first_non_finite(batch, step, part) for part, batch in enumerate(batches))
+        places = self.world.texts(next(filter(_found, own), _NOTHING))
+        where = next(filter(_found, places), _NOTHING)
         logger.warning("step %d skipped (%d so far): NaN or infinity, first in: %s", step, self.bad_steps, where)
         if self.bad_in_a_row >= (1 if self.config.report.debug else self.config.train.max_bad_steps):
             self.position = after
@@ -189,6 +209,8 @@ class Trainer:
 
     def _look(self, done: StepReport, batch: dict, step: int) -> None:
         """Picture grid and collapse watch, when they are due."""
+        if not self.world.leads:
+            return
         report = self.config.report
         if report.image_interval and step % report.image_interval == 0:
             self.board.picture("train/regions", grid(batch["render_image"], done.images.asnumpy()), step)
@@ -212,8 +234,14 @@ class Trainer:
         return self.validator is not None and every > 0 and (self.position.step % every == 0 or at_end)
 
     def _validate(self) -> None:
-        if self.validator is None:
-            return
+        """Measure; every worker learns when that ends the run."""
+        what = self._measure() if self.validator is not None and self.world.leads else ""
+        if what := self.world.texts(what)[0]:
+            self._save()
+            raise UserError(what, self.folder, "lower start_learning_rate; earlier checkpoints are in ckpt/")
+
+    def _measure(self) -> str:
+        """Validate and report; say what is wrong, if it ends the run."""
         with self._averaged():
             result = self.validator(self.model)
         step, scalars = self.position.step, result.scalars
@@ -227,9 +255,8 @@ class Trainer:
         self._report()
         drop = self.config.val.stop_drop
         if drop > 0 and (start := self._starting_psnr()) is not None and scalars["psnr"] < start - drop:
-            self._save()
-            what = f"validation PSNR {scalars['psnr']:.2f} dB fell from the starting model's {start:.2f} dB"
-            raise UserError(what, self.folder, "lower start_learning_rate; earlier checkpoints are in ckpt/")
+            return f"validation PSNR {scalars['psnr']:.2f} dB fell from the starting model's {start:.2f} dB"
+        return ""
 
     def _starting_psnr(self) -> float | None:
         """PSNR before the first step, from the run's own record: a resumed run has it too."""
@@ -238,11 +265,15 @@ class Trainer:
         return next((r["psnr"] for r in records if r["step"] == 0 and "psnr" in r), None)
 
     def _record(self, values: dict) -> None:
+        if not self.world.leads:
+            return
         with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.position.step} | values) + "\n")
 
     def _report(self) -> None:
         """Write the run's page; training goes on when that fails."""
+        if not self.world.leads:
+            return
         try:
             write_report(self.folder)
         except UserError as error:
@@ -255,12 +286,20 @@ class Trainer:
         return position.epoch // saver.ckpt_save_interval > saved.epoch // saver.ckpt_save_interval
 
     def _save(self) -> None:
-        """Model and state; a model inside an epoch goes by the number of that epoch, as it will at its end."""
+        """Model and state, by one worker; the others go on when they are written."""
         with self.timer("checkpoint"):
-            epoch = self.position.epoch + (self.position.batch > 0)
-            with self._averaged():
-                path = self.checkpoints.save_model(parameter_arrays(self.model), epoch)
-            self.checkpoints.save_resume(parameter_arrays(self.model) | self.update.state(), self.position)
+            # A sharded state is put together by all workers.
+            state = self.update.state() if self.world.leads or self.update.sharded else {}
+            if self.world.leads:
+                self._write(state)
+            self.world.barrier()
+
+    def _write(self, state: dict[str, np.ndarray]) -> None:
+        """A model inside an epoch goes by the number of that epoch, as it will at its end."""
+        epoch = self.position.epoch + (self.position.batch > 0)
+        with self._averaged():
+            path = self.checkpoints.save_model(parameter_arrays(self.model), epoch)
+        self.checkpoints.save_resume(parameter_arrays(self.model) | state, self.position)
         logger.debug("wrote %s", path)
 
     @contextmanager
@@ -272,22 +311,9 @@ class Trainer:
         with self.update.average.applied():
             yield
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step; a second SIGINT at once."""
 
-        def note(number: int, _frame: object) -> None:
-            if self.signal is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.signal = number
-            logger.warning("signal %d: the run stops after this step", number)
-
-        earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
+def _found(place: str) -> bool:
+    return place != _NOTHING
 
 
 def _tensor(array: np.ndarray, shape: tuple):

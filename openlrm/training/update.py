@@ -10,11 +10,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from openlrm.parallel import ALONE, World
+from openlrm.parallel.buckets import GradientSum
+from openlrm.parallel.world import lost_workers_told
 from openlrm.training.config import TrainConfig
 from openlrm.training.ema import MovingAverage
 from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_factor
 from openlrm.training.precision import LossScaler
 from openlrm.training.schedule import learning_rate
+from openlrm.training.sharded import ShardedAdamW
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,12 @@ class StepReport:
     """What a step did.
 
     Attributes:
-        parts: loss and its parts, means over the batches.
+        parts: loss and its parts, means over the batches of all workers.
         norm: global norm of the gradient before clipping.
         rate: learning rate.
         applied: whether the parameters were changed; not after NaN or infinity.
         overflow: whether it was the loss scale that was too large: no fault of the run.
-        images: (N, M, 3, R, R) of the last batch, as rendered.
+        images: (N, M, 3, R, R) of this worker's last batch, as rendered.
     """
 
     parts: dict[str, float]
@@ -45,17 +49,25 @@ class Update:
         gradient: (batch, step, part, scale) -> `openlrm.training.step.GradientResult`; has `parameters`.
         config: the loop's options.
         total: steps of the run, for the schedule.
+        world: the workers; each has batches of its own and all take the same step.
+        sharded: whether the optimiser's state is spread over them.
     """
 
-    def __init__(self, gradient: Callable, config: TrainConfig, total: int):
-        optim = config.optim
+    def __init__(self, gradient: Callable, config: TrainConfig, total: int, world: World = ALONE, sharded=False):
         self.gradient, self.config, self.total = gradient, config, total
-        self.optimizer = AdamW(gradient.parameters, optim.betas, optim.eps, optim.weight_decay)
+        self.world, self.sharded = world, sharded and world.size > 1
+        self.optimizer = self._optimizer()
+        self.reduce = GradientSum(gradient.parameters) if world.size > 1 else None
         self.average = MovingAverage(gradient.parameters, config.ema_decay) if config.use_ema else None
         self.sums = Accumulate(gradient.parameters) if config.gradient_accumulation_steps > 1 else None
         self.scaler = LossScaler(config.precision)
         self.norm, self.scale = GlobalNorm(), Scale()
         self.updates = 0
+
+    def _optimizer(self) -> AdamW | ShardedAdamW:
+        optim = self.config.optim
+        arguments = (self.gradient.parameters, optim.betas, optim.eps, optim.weight_decay)
+        return ShardedAdamW(*arguments, self.world) if self.sharded else AdamW(*arguments)
 
     def __call__(self, batches: Sequence[dict[str, np.ndarray]], step: int) -> StepReport:
         """Do step number `step` with `gradient_accumulation_steps` batches."""
@@ -66,9 +78,12 @@ class Update:
             if self.sums is not None:
                 self.sums(results[-1].gradients)
         gradients = results[-1].gradients if self.sums is None else self.sums.take()
-        divisor = scale * len(results)
+        if self.reduce is not None:
+            with lost_workers_told():
+                gradients = self.reduce(gradients)
+        divisor = scale * len(results) * self.world.size
         norm = float(self.norm(gradients).asnumpy()) / divisor
-        parts = {key: math.fsum(r.parts[key] for r in results) / len(results) for key in results[0].parts}
+        parts = self._parts(results)
         optim = self.config.optim
         rate = learning_rate(step, self.total, optim.start_learning_rate, self.config.scheduler)
         applied = math.isfinite(norm) and math.isfinite(parts["loss"])
@@ -86,8 +101,16 @@ class Update:
         self.scaler.update(applied)
         return StepReport(parts, norm, rate, applied, overflow, results[-1].images)
 
+    def _parts(self, results: Sequence) -> dict[str, float]:
+        names = list(results[0].parts)
+        means = [math.fsum(result.parts[name] for result in results) / len(results) for name in names]
+        return {name: total / self.world.size for name, total in zip(names, self.world.sum(means), strict=True)}
+
     def state(self) -> dict[str, np.ndarray]:
-        """Everything a resumed run needs beside the weights, by names that no model has."""
+        """Everything a resumed run needs beside the weights, by names that no model has.
+
+        When the optimiser's state is sharded, every worker has to call this.
+        """
         state = self.optimizer.state()
         if self.average is not None:
             state |= self.average.state()

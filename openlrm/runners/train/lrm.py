@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from openlrm.datasets import TrainItems
     from openlrm.models.lrm import ModelLRM
+    from openlrm.parallel import World
     from openlrm.training.estimate import MemoryEstimate
     from openlrm.training.step import LRMGradient
     from openlrm.training.validation import Validator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 # A resumed run may not differ from the first in these: its state would not fit, or the draws would be others.
-_FIXED = ("model.", "data.", "seed", "train.batch_size", "train.gradient_accumulation_steps", "train.overfit")
+_FIXED = ("model.", "data.", "seed", "train.gradient_accumulation_steps", "train.overfit")
 _FIXED_EXCEPT = ("data.cache_mib", "data.max_broken")
 
 
@@ -45,34 +46,39 @@ class TrainLRM(Runner):
         "python -m openlrm.launch train.lrm --config outputs/small/TIME/cfg.yaml --resume outputs/small/TIME",
     )
 
+    world: World
+
     def run(self) -> int:
         """Train to the end or to a signal; its exit code."""
         cfg = self.config
         setup_logging("debug" if cfg.report.debug else cfg.report.logger)
-        folder = self._resumed_folder()
         from omegaconf import OmegaConf
 
         from openlrm.datasets import batches_per_epoch, make_loader
         from openlrm.ops import setup_device
+        from openlrm.parallel import setup_world
         from openlrm.training.precision import apply_precision, check_precision
         from openlrm.training.run_folder import LOG, build_manifest, new_run_folder, write_run_files
         from openlrm.training.trainer import Trainer
         from openlrm.training.update import Update
 
         device = setup_device(cfg.device_target, cfg.mode)
+        self.world = world = setup_world(cfg.use_parallel)
+        folder = self._resumed_folder()
         check_precision(cfg.train.precision, half_precision=device == "Ascend")
         items = self._items()
-        per_epoch = batches_per_epoch(items, cfg.train.batch_size)
+        per_epoch = batches_per_epoch(items, world.size * cfg.train.batch_size)
         accumulated = cfg.train.gradient_accumulation_steps
         total = cfg.train.train_steps or max(1, cfg.train.epochs * per_epoch // accumulated)
         validator = self._validator(items)
         model = self._model(resumed=folder is not None)
         gradient = self._gradient(apply_precision(model, cfg.train.precision))
-        update = Update(gradient, cfg.train, total)
+        update = Update(gradient, cfg.train, total, world, sharded=cfg.parallel_mode == "optim")
 
         def loader(epoch: int, batch: int):
             end = -(-total * accumulated // per_epoch) + 1
-            return make_loader(items, cfg.train.batch_size, cfg.num_parallel_workers, epoch, batch, end)
+            sizes = (cfg.train.batch_size, cfg.num_parallel_workers)
+            return make_loader(items, *sizes, epoch, batch, end, world.rank, world.size)
 
         memory = self._memory(model, gradient)
         facts = self._facts(device, model, gradient, memory, len(items), per_epoch, total)
@@ -83,30 +89,35 @@ class TrainLRM(Runner):
             return 0
         resumed = folder is not None
         if not resumed:
-            folder = new_run_folder(cfg.saver.output_path, cfg.saver.name)
-            roots = [root for subset in cfg.data.subsets for root in subset.root_dirs]
-            manifest = build_manifest(cfg, items.uids, roots, device)
-            write_run_files(folder, cfg, model.config_dict, items.uids, manifest)
-        setup_logging("debug" if cfg.report.debug else cfg.report.logger, folder / LOG)
+            if world.leads:
+                folder = new_run_folder(cfg.saver.output_path, cfg.saver.name)
+                roots = [root for subset in cfg.data.subsets for root in subset.root_dirs]
+                manifest = build_manifest(cfg, items.uids, roots, device) | {"workers": world.size}
+                write_run_files(folder, cfg, model.config_dict, items.uids, manifest)
+            folder = Path(world.texts(str(folder))[0])
+        setup_logging("debug" if cfg.report.debug else cfg.report.logger, folder / LOG if world.leads else None)
         logger.info("run folder %s", folder)
         logger.info("config:\n%s", OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(cfg))))
         for fact in facts:
             logger.info("%s", fact)
         logger.info("hours are told after the first steps")
-        trainer = Trainer(model, update, loader, per_epoch, total, folder, cfg, len(items.uids) > 1, validator)
+        trainer = Trainer(model, update, loader, per_epoch, total, folder, cfg, len(items.uids) > 1, validator, world)
         if resumed:
             trainer.resume()
         return trainer.run()
 
     def _resumed_folder(self) -> Path | None:
         """Folder of the run to go on with; None for a new run."""
-        from openlrm.training.run_folder import changed_options, find_run
+        from openlrm.training.run_folder import changed_options, find_run, workers_of
 
         saver = self.config.saver
         if saver.resume is None:
             return None
         folder = find_run(saver.output_path, saver.name, saver.resume)
         changed = changed_options(folder, self.config)
+        size = self.config.train.batch_size
+        batch_then, _ = changed.pop("train.batch_size", (size, size))
+        self._check_batch(folder, batch_then, workers_of(folder))
         wrong = {key: pair for key, pair in changed.items() if key.startswith(_FIXED) and key not in _FIXED_EXCEPT}
         if wrong:
             listed = ", ".join(f"{key} {then} -> {now}" for key, (then, now) in wrong.items())
@@ -115,6 +126,15 @@ class TrainLRM(Runner):
         for key, (then, now) in told.items():
             logger.info("resumed with %s=%s (was %s)", key, now, then)
         return folder
+
+    def _check_batch(self, folder: Path, objects: int, workers: int) -> None:
+        """Refuse another number of objects a step: `objects` on each of `workers` is what the run began with."""
+        begun, now, size = objects * workers, self.config.train.batch_size, self.world.size
+        if begun == now * size:
+            return
+        what = f"a step of the run takes {begun} objects ({objects} on each of {workers} workers), not {now * size}"
+        fitting = f"give train.batch_size={begun // size}" if begun % size == 0 else f"no share for {size} workers"
+        raise UserError(what, folder, f"{fitting}: the draws would be others")
 
     def _items(self) -> TrainItems:
         from openlrm.datasets import TrainItems
@@ -198,8 +218,9 @@ class TrainLRM(Runner):
         if train.deferred_region:
             check_squares(region, train.deferred_region)
             if not host_kernels():
-                return DeferredGradient(model, train.loss, region, cfg.seed, train.deferred_region, lpips)
-        return LRMGradient(model, train.loss, region, cfg.seed, lpips)
+                arguments = (model, train.loss, region, cfg.seed, train.deferred_region, lpips)
+                return DeferredGradient(*arguments, self.world)
+        return LRMGradient(model, train.loss, region, cfg.seed, lpips, self.world)
 
     def _lpips(self, region: int) -> nn.Cell | None:
         loss = self.config.train.loss
@@ -220,7 +241,10 @@ class TrainLRM(Runner):
         cfg, train = self.config, self.config.train
         side = train.deferred_region or cfg.data.render_region_size
         rays = 0 if host_kernels() else (cfg.data.sample_side_views + 1) * side**2
-        copies = 3 + train.use_ema + (train.gradient_accumulation_steps > 1)
+        workers = self.world.size
+        # Gradient, its sum over the workers, two moments and, sharded, a copy of the weights.
+        state = 3 / workers if workers > 1 and cfg.parallel_mode == "optim" else 2
+        copies = 1 + (workers > 1) + state + train.use_ema + (train.gradient_accumulation_steps > 1)
         return estimate_memory(
             model.config,
             sum(p.size for p in model.get_parameters()),
@@ -251,12 +275,19 @@ class TrainLRM(Runner):
         lines = [
             f"device {device}, mode {cfg.mode} ({'PyNative' if cfg.mode else 'graph'})",
             f"{everything / 1e6:.1f} M parameters, {trained / 1e6:.1f} M of them trained",
+            self._told_batch(),
             f"{objects} objects, {per_epoch} batches an epoch, {total} steps in all",
             f"memory of a step: {memory}",
         ]
         if cfg.train.deferred_region and host_kernels():
             lines.append("train.deferred_region is not needed here: rays are rendered one by one and nothing is kept")
         return lines
+
+    def _told_batch(self) -> str:
+        size, workers = self.config.train.batch_size, self.world.size
+        if workers == 1:
+            return f"batch of {size}, one process"
+        return f"batch of {size} on each of {workers} workers: {size * workers} together"
 
 
 def _comparable(config: dict) -> dict:
