@@ -66,6 +66,6 @@ def test_model_options_are_the_models():
 @pytest.mark.parametrize("script", sorted(REPO.glob("scripts/train_*.sh")), ids=lambda path: path.stem)
 def test_scripts_name_a_config_that_exists(script):
     subprocess.run(["bash", "-n", script], check=True)
-    name = script.stem.removeprefix("train_")
+    name = script.stem.removeprefix("train_").removesuffix("_multi")
     assert f"configs/train-sample-{name}.yaml" in script.read_text()
     assert (REPO / f"configs/train-sample-{name}.yaml").is_file()
