@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from openlrm.checkpoint import LocatedModel
     from openlrm.metrics import PerceptualMetric
     from openlrm.models import ModelLRM
+    from openlrm.parallel import World
     from openlrm.runners.evaluate.baselines import MeanObject
     from openlrm.runners.evaluate.objects import EvaluatedObject
 
@@ -46,11 +48,15 @@ class EvalLRM(Runner):
     )
 
     def run(self) -> int:
-        """Write the report; objects that cannot be read are named and left out (exit code 2)."""
+        """Write the report; objects that cannot be read are named and left out (exit code 2).
+
+        Under msrun every worker takes its share of the objects, and the leading one writes.
+        """
         cfg = self.config
         setup_logging(cfg.logger)
         from openlrm.checkpoint import build_model, locate_model
         from openlrm.ops import setup_device
+        from openlrm.parallel import setup_world
         from openlrm.runners.evaluate.protocol import build_protocol
 
         located = locate_model(cfg.model_path, cfg.ckpt_name)
@@ -64,6 +70,7 @@ class EvalLRM(Runner):
         meshes = self._find_meshes(uids)
         mean_object = self._mean_object(roots, settings)
         device = setup_device(cfg.device_target, cfg.mode)
+        world = setup_world()
         model = build_model(located)
         patch = model.encoder.model.spec.patch_size
         if settings["source_size"] % patch:
@@ -77,14 +84,15 @@ class EvalLRM(Runner):
             return 0
         perceptual, without_lpips = self._perceptual()
         ensure_dir(folder)
-        (folder / "log_0.txt").unlink(missing_ok=True)
-        setup_logging(cfg.logger, folder / "log_0.txt")
+        if world.leads:
+            (folder / "log_0.txt").unlink(missing_ok=True)
+        setup_logging(cfg.logger, folder / "log_0.txt" if world.leads else None)
         logger.info("model %s, weights %s, device %s, mode %d", located.name, located.weights, device, cfg.mode)
         if without_lpips:
             logger.info("no LPIPS: %s", without_lpips)
         _point_out_training(uids, training)
         objects, failed = {}, {}
-        for uid in self._progress(uids):
+        for uid in self._progress(world.share(uids)):
             entry = {"in_training": None if training.uids is None else uid in training.uids}
             try:
                 item = read_views(find_root(roots, uid), uid, render_size=cfg.render_size, **settings)
@@ -92,20 +100,43 @@ class EvalLRM(Runner):
                     model, uid, item, perceptual, mean_object, meshes.get(uid), folder
                 )
             except UserError as error:
-                logger.error("%s: %s", uid, error)
-                failed[uid] = str(error)
-                if len(uids) == 1:
+                if len(uids) == 1 and world.size == 1:
                     raise
-                continue
-            seen = " (training object)" if entry["in_training"] else ""
-            logger.info("%s%s: %s", uid, seen, describe(objects[uid], cfg.count_input_view))
+                failed[uid] = str(error)
+            self._tell(uid, objects, failed)
+        if world.size > 1:
+            objects, failed = self._gather(world, uids, objects, failed)
         if not objects:
             raise UserError("no object could be evaluated", ", ".join(roots), "the lines above say why")
         protocol = build_protocol(cfg, located, device, roots, objects, settings, without_lpips)
-        self._write(folder, located, summarise(objects, training), objects, failed, protocol)
+        if world.leads:
+            self._write(folder, located, summarise(objects, training), objects, failed, protocol)
+        # Nobody ends before the report is there: msrun kills the others when one ends with an error.
+        world.barrier()
         if failed:
             raise UserError(f"{len(failed)} of {len(uids)} objects failed", folder, "the lines above say why")
         return 0
+
+    def _tell(self, uid: str, objects: dict[str, Any], failed: dict[str, str]) -> None:
+        if uid in failed:
+            logger.error("%s: %s", uid, failed[uid])
+            return
+        seen = " (training object)" if objects[uid]["in_training"] else ""
+        logger.info("%s%s: %s", uid, seen, describe(objects[uid], self.config.count_input_view))
+
+    def _gather(
+        self, world: World, uids: list[str], objects: dict[str, Any], failed: dict[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Objects and failures of all workers in the order of `uids`; the leading one tells those of the others."""
+        own = set(world.share(uids))
+        parts = [json.loads(text) for text in world.texts(json.dumps([objects, failed]))]
+        objects, failed = (
+            {uid: part[kind][uid] for uid in uids for part in parts if uid in part[kind]} for kind in (0, 1)
+        )
+        for uid in uids:
+            if world.leads and uid not in own:
+                self._tell(uid, objects, failed)
+        return objects, failed
 
     def _settings(self, located: LocatedModel, training: Training) -> dict[str, Any]:
         """Arguments of `read_views` that the command line or else the training decides."""

@@ -16,6 +16,7 @@ from openlrm.utils.paths import list_images, unique_output_names
 if TYPE_CHECKING:
     from openlrm.inference.reconstruct import Reconstructor
     from openlrm.inference.scene import Scene
+    from openlrm.parallel import World
 
 logger = get_logger(__name__)
 
@@ -85,18 +86,25 @@ class InferLRM(Runner):
         "python -m openlrm.launch infer.lrm planes_input=outputs/fit/cup.safetensors export_mesh=true mesh_format=glb",
     )
 
+    world: World
+
     def run(self) -> int:
-        """Write the outputs; the exit code is 2 when one of several pictures failed."""
+        """Write the outputs; the exit code is 2 when one of several pictures failed.
+
+        Under msrun every worker takes its share of the pictures.
+        """
         cfg = self.config
         setup_logging(cfg.logger)
         self._check()
         from openlrm.ops import setup_device
+        from openlrm.parallel import setup_world
 
         device = setup_device(cfg.device_target, cfg.mode)
+        self.world = setup_world()
         found = "asked for" if cfg.device_target else "chosen: the best there is"
         logger.info("device %s (%s), mode %d (%s)", device, found, cfg.mode, "graph" if cfg.mode == 0 else "PyNative")
         if cfg.planes_input:
-            return self._run_planes()
+            return self._run_planes() if self.world.leads else 0
         return self._run_images()
 
     def _check(self) -> None:
@@ -142,8 +150,8 @@ class InferLRM(Runner):
             return self._tell(
                 [model_fact(located, reconstructor.model)], [self._targets(located.name, uid) for uid in names]
             )
-        failed = 0
-        for image, uid in zip(images, names, strict=True):
+        errors = []
+        for image, uid in self.world.share(list(zip(images, names, strict=True))):
             targets = self._targets(located.name, uid)
             if not targets:
                 logger.info("%s: already done", image)
@@ -151,12 +159,17 @@ class InferLRM(Runner):
             try:
                 self._export(self._reconstruct(reconstructor, image), targets)
             except UserError as error:
-                if len(images) == 1:
-                    raise
-                logger.error("%s: %s", image, error)
-                failed += 1
+                if len(images) > 1:
+                    logger.error("%s: %s", image, error)
+                errors.append(error)
+        # Nobody ends before all have finished: msrun kills the others when one ends with an error.
+        failed = round(self.world.sum([len(errors)])[0])
+        if errors and len(images) == 1:
+            raise errors[0]
         if failed:
             raise UserError(f"{failed} of {len(images)} pictures failed", cfg.image_input, "the lines above say why")
+        if self.world.size > 1 and self.world.leads:
+            logger.info("%d pictures done by %d workers", len(images), self.world.size)
         return 0
 
     def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Scene:
