@@ -10,7 +10,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 BUCKET = 1 << 22
-"""Numbers of a bucket, about: 16 MiB. docs/parallel.md has what other sizes took."""
+"""Numbers of a bucket, about: 16 MiB. docs/parallel.md has what sums of other sizes took."""
 
 
 @dataclass(frozen=True)
