@@ -54,6 +54,16 @@ def test_batches_are_stacked_items(items, straight):
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
 
 
+def test_processes_that_train_together_divide_a_batch(items):
+    parts = [list(make_loader(items(), 1, 1, 0, 0, 2, rank, 3)) for rank in range(3)]
+    joined = [
+        (*rows[0][:2], {name: np.concatenate([arrays[name] for _, _, arrays in rows]) for name in rows[0][2]})
+        for rows in zip(*parts, strict=True)
+    ]
+    assert len(joined) == 4
+    assert_same(joined, run(items(), batch_size=3, epochs=2))
+
+
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core, one worker")
 def test_workers_do_not_matter(items, straight):
     assert_same(run(items(), workers=2), straight)
