@@ -1,6 +1,7 @@
 """A scene into files: turntable videos and a mesh, with progress."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,15 @@ from tqdm import tqdm
 
 from openlrm.cameras import build_render_camera, turntable
 from openlrm.errors import UserError
+from openlrm.inference.density_grid import FieldQuery
+from openlrm.inference.mesh_edit import decimate
+from openlrm.inference.mesh_edit import smooth as smooth_mesh
+from openlrm.inference.mesh_options import TEXTURE_FACES, check_mesh_request
 from openlrm.inference.scene import Scene, normalise_depth
+from openlrm.inference.texture import bake
+from openlrm.inference.tiles import POINTS
 from openlrm.utils.images import to_uint8
-from openlrm.utils.mesh_io import save_mesh
+from openlrm.utils.mesh_io import save_mesh, save_textured_mesh
 from openlrm.utils.video import VideoWriter
 
 # Half the cube's diagonal: what is in the cube is at most this far before or behind its centre.
@@ -55,19 +62,63 @@ def export_videos(
     return [writer.path for writer in writers.values()]
 
 
-def export_mesh(scene: Scene, path: Path, size: int, threshold: float) -> tuple[int, int]:
-    """Extract the mesh and write it in the format of its suffix.
+def export_mesh(
+    scene: Scene,
+    path: str | os.PathLike,
+    size: int = 384,
+    threshold: float = 3.0,
+    *,
+    smooth: int = 0,
+    faces: int | None = None,
+    texture: str = "none",
+    texture_size: int = 1024,
+    metres: float | None = None,
+    unlit: bool = True,
+) -> tuple[int, int]:
+    """Extract the mesh, finish it and write it in the format of its suffix.
+
+    Colours are asked of the field at the place where smoothing and decimation have moved the surface.
+
+    Args:
+        scene: what is meshed.
+        path: .ply, .obj, .glb or .stl; beside a textured x.obj are x.mtl and x_texture.png.
+        size: grid points a side.
+        threshold: density of the surface.
+        smooth: rounds of smoothing, before decimation.
+        faces: to reduce the mesh to; without it all of them, or `TEXTURE_FACES` with a texture.
+        texture: "none" for a colour at each vertex, "atlas" for a texture (.glb and .obj).
+        texture_size: side of the texture in pixels.
+        metres: longest side of the written mesh, about the origin; as it is in the field without it.
+        unlit: viewers show the colours as they are; otherwise they light them.
 
     Returns:
         Number of vertices and of faces.
 
     Raises:
-        UserError: no surface at the threshold; names one that would do.
+        UserError: no surface at the threshold (names one that would do), an unknown format or texture, a package
+            that is missing, or a place that cannot be written.
     """
+
+    def color(points: np.ndarray) -> np.ndarray:
+        return scene.field(points)[1]
+
+    textured = texture != "none"
+    check_mesh_request(path, faces, texture)
     with _points_bar("mesh") as progress:
         mesh = scene.mesh(size, threshold, progress)
-    save_mesh(path, mesh.vertices, mesh.faces, mesh.colors)
-    return len(mesh.vertices), len(mesh.faces)
+    corners, triangles = smooth_mesh(mesh.vertices, mesh.faces, smooth), mesh.faces
+    corners, triangles = decimate(corners, triangles, TEXTURE_FACES if textured and faces is None else faces)
+    scale = 1.0 if metres is None else metres / np.ptp(corners, axis=0).max()
+    if textured:
+        with _points_bar("texture") as progress:
+            baked = bake(corners, triangles, color, texture_size, FieldQuery(POINTS, progress))
+        save_textured_mesh(path, corners * scale, triangles, baked, unlit)
+    else:
+        colors = mesh.colors
+        if corners is not mesh.vertices:
+            colors = np.clip(FieldQuery(POINTS).ask(color, corners, "colour"), 0, 1)
+        save_mesh(path, corners * scale, triangles, colors, unlit)
+    return len(corners), len(triangles)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from openlrm.errors import UserError
 from openlrm.inference.density_grid import DensityGrid, Field, FieldQuery, Progress
+from openlrm.inference.mesh_edit import compact, drop_folds
 from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
@@ -105,7 +106,7 @@ def _triangles(padded: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nda
     key = corner[at].astype(np.int64) @ [(last + 1) ** 2, last + 1, 1]
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     target[at] = at[first][group]
-    return _compact(vertices, _cancel(target[faces], meets))
+    return compact(vertices, _cancel(target[faces], meets))
 
 
 def _cancel(faces: np.ndarray, welded: np.ndarray) -> np.ndarray:
@@ -113,16 +114,4 @@ def _cancel(faces: np.ndarray, welded: np.ndarray) -> np.ndarray:
     a, b, c = faces.T
     faces = faces[(a != b) & (b != c) & (c != a)]
     # Only welding can make two faces of the same three vertices.
-    suspects = np.flatnonzero(welded[faces].any(axis=1))
-    _, group, count = np.unique(np.sort(faces[suspects], axis=1), axis=0, return_inverse=True, return_counts=True)
-    keep = np.ones(len(faces), bool)
-    keep[suspects[count[group.reshape(-1)] > 1]] = False
-    return faces[keep]
-
-
-def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the vertices that no face uses."""
-    used = np.zeros(len(vertices), bool)
-    used[faces] = True
-    number = np.cumsum(used, dtype=np.int32) - 1
-    return vertices[used], number[faces]
+    return drop_folds(faces, np.flatnonzero(welded[faces].any(axis=1)))

@@ -1,28 +1,46 @@
-"""Coloured triangle meshes into files."""
+"""Triangle meshes, with vertex colours or a texture, into files."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import io
 import os
-import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.utils.glb import encode_glb
 from openlrm.utils.images import to_uint8
 from openlrm.utils.paths import atomic_path
 
 MESH_FORMATS = (".ply", ".obj", ".glb", ".stl")
 """Suffixes `save_mesh` knows; .stl holds no colours."""
-
-# Numbers the glTF 2.0 specification gives to component types and buffer targets.
-_USHORT, _UINT, _FLOAT = 5123, 5125, 5126
-_ATTRIBUTES, _INDICES = 34962, 34963
+TEXTURED_FORMATS = (".glb", ".obj")
+"""Suffixes `save_textured_mesh` knows."""
 
 
-def save_mesh(path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> None:
-    """Write a mesh whole or not at all, in the format of its suffix.
+class Texture(NamedTuple):
+    """A picture and where it lies on a mesh.
+
+    Attributes:
+        uv: (T, 2) float32 in [0, 1], from the picture's upper left corner to the right and down, as in glTF.
+        vertex: (T,) int32, the mesh's vertex that each uv belongs to; one on a seam has several.
+        faces: (F, 3) int32, the mesh's faces as indices of uv.
+        picture: (S, S, 3) uint8, sRGB.
+    """
+
+    uv: np.ndarray
+    vertex: np.ndarray
+    faces: np.ndarray
+    picture: np.ndarray
+
+
+def save_mesh(
+    path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray, unlit: bool = True
+) -> None:
+    """Write a mesh with vertex colours whole or not at all, in the format of its suffix.
 
     Convention: the mesh is Z-up with its front towards -Y. .ply, .obj and .stl keep these axes; .glb is
     turned to glTF's own, Y-up with the front towards +Z, so that the object stands upright in viewers.
@@ -32,6 +50,7 @@ def save_mesh(path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, 
         vertices: (V, 3) positions.
         faces: (F, 3) integer indices of vertices, counter-clockwise seen from outside.
         colors: (V, 3) sRGB in [0, 1].
+        unlit: .glb: viewers show the colours as they are; otherwise they light them.
 
     Raises:
         UserError: another suffix, or a place that cannot be written.
@@ -39,9 +58,62 @@ def save_mesh(path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, 
     """
     suffix = check_mesh_format(path)
     vertices, faces, colors = np.asarray(vertices, np.float32), np.asarray(faces), np.asarray(colors)
-    _check(vertices, faces, colors)
+    _check("vertices", vertices, 3)
+    _check("colors", colors, 3)
+    _check_faces(faces, len(vertices))
+    if len(colors) != len(vertices):
+        raise ValueError(f"{len(colors)} colours for {len(vertices)} vertices")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_encode(suffix, vertices, faces, colors))
+        temporary.write_bytes(_encode(suffix, vertices, faces, colors, unlit))
+
+
+def save_textured_mesh(
+    path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, texture: Texture, unlit: bool = True
+) -> list[Path]:
+    """Write a mesh with its texture, in the format of its suffix and with the axes of `save_mesh`.
+
+    A .glb holds all of it. Beside x.obj there are x.mtl and x_texture.png; they are made beside their places and
+    moved there one after the other once all are complete, the .obj last.
+
+    Args:
+        path: ends in .glb or .obj.
+        vertices: (V, 3) positions.
+        faces: (F, 3) integer indices of vertices, counter-clockwise seen from outside.
+        texture: of this mesh.
+        unlit: viewers show the colours as they are; otherwise they light them.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: another suffix, or a place that cannot be written.
+        ValueError: arrays of another shape, empty, not finite, or that do not belong together.
+    """
+    path, suffix = Path(path), check_mesh_format(path)
+    if suffix not in TEXTURED_FORMATS:
+        raise UserError(f"{suffix} holds no texture", path, f"end the name in {' or '.join(TEXTURED_FORMATS)}")
+    vertices, faces = np.asarray(vertices, np.float32), np.asarray(faces)
+    _check("vertices", vertices, 3)
+    _check("uv", texture.uv, 2)
+    _check_faces(faces, len(vertices))
+    _check_faces(texture.faces, len(texture.uv))
+    if not np.array_equal(texture.vertex[texture.faces], faces):
+        raise ValueError("the texture is of another mesh")
+    contents = {path: b""}
+    normals, png = vertex_normals(vertices, faces), _png(texture.picture)
+    if suffix == ".glb":
+        at = texture.vertex
+        contents[path] = encode_glb(vertices[at], normals[at], texture.faces, uv=texture.uv, png=png, unlit=unlit)
+    else:
+        library, picture = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png")
+        contents[path] = _obj(vertices, normals, faces, texture, library.name)
+        contents |= {library: _mtl(picture.name, unlit), picture: png}
+    with contextlib.ExitStack() as stack:
+        # Left in the opposite order, so that the .obj is the last to appear.
+        places = {name: stack.enter_context(atomic_path(name)) for name in contents}
+        for name, content in contents.items():
+            places[name].write_bytes(content)
+    return list(contents)
 
 
 def check_mesh_format(path: str | os.PathLike) -> str:
@@ -54,88 +126,57 @@ def check_mesh_format(path: str | os.PathLike) -> str:
     return suffix
 
 
-def _check(vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> None:
-    for name, array in (("vertices", vertices), ("faces", faces), ("colors", colors)):
-        if array.ndim != 2 or array.shape[1] != 3 or not len(array):
-            raise ValueError(f"{name} are (N, 3) with N > 0, not {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} are not finite")
-    if len(colors) != len(vertices):
-        raise ValueError(f"{len(colors)} colours for {len(vertices)} vertices")
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise ValueError(f"faces point to {faces.min()}..{faces.max()} of {len(vertices)} vertices")
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Normals (V, 3): the mean of the faces around a vertex, of length 1, or 0 where there is no area."""
+    import trimesh
+
+    return np.asarray(trimesh.Trimesh(vertices, faces, process=False).vertex_normals)
 
 
-def _encode(suffix: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> bytes:
+def _check(name: str, array: np.ndarray, width: int) -> None:
+    if array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise ValueError(f"{name} are (N, {width}) with N > 0, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} are not finite")
+
+
+def _check_faces(faces: np.ndarray, count: int) -> None:
+    _check("faces", faces, 3)
+    if faces.min() < 0 or faces.max() >= count:
+        raise ValueError(f"faces point to {faces.min()}..{faces.max()} of {count} vertices")
+
+
+def _encode(suffix: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray, unlit: bool) -> bytes:
+    if suffix == ".glb":
+        return encode_glb(vertices, vertex_normals(vertices, faces), faces, colors, unlit=unlit)
     import trimesh
 
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=to_uint8(colors), process=False)
-    if suffix == ".glb":
-        return _glb(vertices, faces, np.asarray(mesh.vertex_normals), colors)
     options = {".obj": {"header": None, "digits": 6}}.get(suffix, {})
     content = mesh.export(file_type=suffix[1:], **options)
     return content.encode() if isinstance(content, str) else content
 
 
-def _glb(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> bytes:
-    """Return a binary glTF 2.0 file.
-
-    Written here because viewers need what trimesh leaves out: a material that is no metal (the default one
-    is, and looks black), normals (or they shade flat) and colours of more than 8 bits, as linear ones of 8
-    bits show bands in the dark.
-    """
-    # A vertex without area has no normal, but glTF wants unit length.
-    normals = np.where(np.linalg.norm(normals, axis=1, keepdims=True) > 0.5, normals, (0, 0, 1))
-    rgba = np.concatenate([srgb_to_linear(colors), np.ones((len(colors), 1))], axis=1)
-    positions = _z_up_to_y_up(vertices)
-    parts = [
-        (
-            positions,
-            _FLOAT,
-            "VEC3",
-            _ATTRIBUTES,
-            {"min": _numbers(positions.min(0)), "max": _numbers(positions.max(0))},
-        ),
-        (_z_up_to_y_up(normals), _FLOAT, "VEC3", _ATTRIBUTES, {}),
-        (np.rint(rgba * 65535).astype("<u2"), _USHORT, "VEC4", _ATTRIBUTES, {"normalized": True}),
-        (faces.astype("<u4").reshape(-1), _UINT, "SCALAR", _INDICES, {}),
-    ]
-    views, accessors, binary = [], [], b""
-    for index, (array, component, kind, target, extra) in enumerate(parts):
-        # Every part is a whole number of 4 bytes long, so all of them stay aligned.
-        views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": array.nbytes, "target": target})
-        accessors.append({"bufferView": index, "componentType": component, "count": len(array), "type": kind, **extra})
-        binary += array.tobytes()
-    attributes = {"POSITION": 0, "NORMAL": 1, "COLOR_0": 2}
-    document = {
-        "asset": {"version": "2.0", "generator": "OpenLRM for MindSpore"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}}],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(binary)}],
-    }
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text
-    chunks += struct.pack("<I4s", len(binary), b"BIN\0") + binary
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+def _obj(vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, texture: Texture, library: str) -> bytes:
+    """Wavefront OBJ: positions are shared across seams, v goes up, numbers begin at 1."""
+    lines = [f"mtllib {library}", "usemtl material"]
+    lines += [f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in vertices.tolist()]
+    lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in normals.tolist()]
+    lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in texture.uv.tolist()]
+    corners = np.stack([faces, texture.faces, faces], axis=2).reshape(-1, 9) + 1
+    lines += ["f {}/{}/{} {}/{}/{} {}/{}/{}".format(*numbers) for numbers in corners.tolist()]
+    return ("\n".join(lines) + "\n").encode()
 
 
-def srgb_to_linear(colors: np.ndarray) -> np.ndarray:
-    """Undo the sRGB transfer function (IEC 61966-2-1) of values in [0, 1]; others are clipped."""
-    colors = np.clip(colors, 0, 1)
-    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+def _mtl(picture: str, unlit: bool) -> bytes:
+    # Illumination model 0 is the colour alone, 1 lights it; neither has highlights.
+    lines = ["newmtl material", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "d 1", f"illum {0 if unlit else 1}"]
+    return ("\n".join([*lines, f"map_Kd {picture}"]) + "\n").encode()
 
 
-def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
-    """Turn by -90 degrees about x: (x, y, z) becomes (x, z, -y)."""
-    x, y, z = vectors.T
-    return np.stack([x, z, -y], axis=1).astype("<f4")
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image
 
-
-def _numbers(array: np.ndarray) -> list[float]:
-    return [float(value) for value in array]
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()

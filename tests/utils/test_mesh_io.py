@@ -6,7 +6,8 @@ import pytest
 import trimesh
 
 from openlrm.errors import UserError
-from openlrm.utils.mesh_io import MESH_FORMATS, save_mesh, srgb_to_linear
+from openlrm.utils.glb import srgb_to_linear
+from openlrm.utils.mesh_io import MESH_FORMATS, save_mesh
 
 # An upright tetrahedron: its tip is up (+z), its front corner towards -y.
 VERTICES = np.array([[0, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]])

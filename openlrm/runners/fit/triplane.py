@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
 from openlrm.errors import UserError
+from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
 from openlrm.utils.paths import atomic_path
@@ -24,9 +25,7 @@ logger = get_logger(__name__)
 
 
 @dataclass
-class FitTriplaneConfig:
-    """Options of `fit.triplane`."""
-
+class _FitOptions:
     data_root: str = option(help="folder of objects in the Objaverse layout (see openlrm.datasets.objaverse)")
     uid: str = option(help="the object, a folder of data_root")
     model_name: Optional[str] = option(None, "start from this model's prediction for view 0")  # noqa: UP045
@@ -50,14 +49,17 @@ class FitTriplaneConfig:
     render_views: int = option(160, "frames of the turntable", minimum=1)
     render_fps: int = option(40, "frames per second", minimum=1, maximum=240)
     video_format: str = option("mp4", "kind of video", choices=["mp4", "mov", "gif", "webm", "png"])
-    mesh_size: int = option(384, "grid points along a side of the mesh's grid", minimum=8, maximum=1024)
-    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_format: str = option("glb", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
     mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
+
+
+@dataclass
+class FitTriplaneConfig(MeshOptions, _FitOptions):
+    """Options of `fit.triplane`; fields of the last base come first."""
 
 
 class FitTriplane(Runner):
@@ -80,6 +82,8 @@ class FitTriplane(Runner):
         setup_logging(cfg.logger)
         if cfg.model_name and cfg.planes_input:
             raise UserError("model_name and planes_input are two different starts", hint="give one of them")
+        if cfg.export_mesh:
+            check_mesh_request(f"{cfg.uid}.{cfg.mesh_format}", cfg.mesh_faces, cfg.mesh_texture)
         views = self._read_views()
         import numpy as np
 
@@ -234,7 +238,7 @@ class FitTriplane(Runner):
             logger.info("wrote %s", written[0])
         if cfg.export_mesh:
             path = output / f"{cfg.uid}.{cfg.mesh_format}"
-            vertices, faces = export_mesh(scene, path, cfg.mesh_size, cfg.mesh_thres)
+            vertices, faces = export_mesh(scene, path, **cfg.mesh_arguments())
             logger.info("wrote %s: %d vertices, %d faces", path, vertices, faces)
 
 

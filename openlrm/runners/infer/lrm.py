@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
 from openlrm.errors import UserError
+from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
@@ -22,9 +23,7 @@ logger = get_logger(__name__)
 
 
 @dataclass
-class InferLRMConfig:
-    """Options of `infer.lrm`; names as PyTorch OpenLRM has them."""
-
+class _InferOptions:
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     model_name: Optional[str] = option(None, "release folder, run folder, .ckpt file or hub id of the model")  # noqa: UP045
     model_ckpt: Optional[str] = option(None, "checkpoint of the run folder; the newest without it")  # noqa: UP045
@@ -55,8 +54,6 @@ class InferLRMConfig:
     video_format: str = option(
         "mp4", "kind of video; png is a folder of frames", choices=["mp4", "mov", "gif", "webm", "png"]
     )
-    mesh_size: int = option(384, "grid points along a side", minimum=8, maximum=1024)
-    mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_format: str = option("ply", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
     video_dump: Optional[str] = option(None, "folder for videos; dumps/<model>/videos without it")  # noqa: UP045
     mesh_dump: Optional[str] = option(None, "folder for meshes; dumps/<model>/meshes without it")  # noqa: UP045
@@ -73,6 +70,11 @@ class InferLRMConfig:
     mode: int = option(1, "1 PyNative, 0 graph (compiles first, then runs faster)", choices=[0, 1])
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
     dry_run: bool = option(False, "print the config, the model's size and the files that would be written, and stop")
+
+
+@dataclass
+class InferLRMConfig(MeshOptions, _InferOptions):
+    """Options of `infer.lrm`, names as PyTorch OpenLRM has them; fields of the last base come first."""
 
 
 class InferLRM(Runner):
@@ -111,6 +113,8 @@ class InferLRM(Runner):
         cfg = self.config
         if not (cfg.export_video or cfg.export_mesh or cfg.export_depth or cfg.export_mask or cfg.export_planes):
             raise UserError("nothing to write", hint="add export_video=true and/or export_mesh=true")
+        if cfg.export_mesh:
+            check_mesh_request(f"mesh.{cfg.mesh_format}", cfg.mesh_faces, cfg.mesh_texture)
         replaced = [cfg.model_name, cfg.model_ckpt, cfg.epoch, cfg.image_input]
         if cfg.planes_input and any(value is not None for value in replaced):
             raise UserError("planes_input replaces model_name and image_input", hint="give one or the other")
@@ -221,7 +225,7 @@ class InferLRM(Runner):
             )
             logger.info("wrote %s", ", ".join(map(str, written)))
         if "mesh" in targets:
-            vertices, faces = export_mesh(scene, targets["mesh"], cfg.mesh_size, cfg.mesh_thres)
+            vertices, faces = export_mesh(scene, targets["mesh"], **cfg.mesh_arguments())
             logger.info("wrote %s: %d vertices, %d faces", targets["mesh"], vertices, faces)
 
 
