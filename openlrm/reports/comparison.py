@@ -16,7 +16,9 @@ _LISTED = 5
 # Parts of a protocol that say who and when, not how.
 _NOT_THE_PROTOCOL = ("model.", "versions.", "options.", "device.", "data.objects")
 
-Rows = list[tuple[str, str | None, str | None, str | None]]
+_HEADER = ("", "A", "B", "B − A", "better")
+Row = tuple[str, "str | None", "str | None", "str | None", "str | None"]
+"""Cells of a table with `_HEADER`."""
 
 
 def compare(a: Evaluation | TrainingRun, b: Evaluation | TrainingRun) -> tuple[str, str]:
@@ -44,13 +46,12 @@ def _compare_evaluations(a: Evaluation, b: Evaluation) -> tuple[str, str]:
         raise UserError("no object is in both results", f"{a.folder}, {b.folder}")
     if a.kind != b.kind:
         raise UserError("one counts the input view, the other does not", f"{a.folder}, {b.folder}")
-    metrics = metrics_of(_means(a, common))
-    metrics = [metric for metric in metrics if _means(b, common).get(metric.key) is not None]
-    rows = [_row(metric, _means(a, common)[metric.key], _means(b, common)[metric.key]) for metric in metrics]
+    first, second = _means(a, common), _means(b, common)
+    rows = [_row(metric, first[metric.key], second[metric.key]) for metric in metrics_of(first) if metric.key in second]
     pairs = {uid: (a.figures(uid).get("psnr"), b.figures(uid).get("psnr")) for uid in common}
     pairs = {uid: pair for uid, pair in pairs.items() if None not in pair}
     changed = sorted(pairs, key=lambda uid: -abs(pairs[uid][1] - pairs[uid][0]))
-    better = sum(second > first for first, second in pairs.values())
+    better = sum(psnr_b > psnr_a for psnr_a, psnr_b in pairs.values())
     notes = [f"{len(common)} objects in both; B has the higher PSNR on {better} of {len(pairs)}."]
     for name, one, other in (("A", a, b), ("B", b, a)):
         alone = [uid for uid in one.metrics["objects"] if uid not in other.metrics["objects"]]
@@ -60,13 +61,10 @@ def _compare_evaluations(a: Evaluation, b: Evaluation) -> tuple[str, str]:
     if differences:
         notes.append("NOT the same protocol: " + "; ".join(f"{key} {x} / {y}" for key, x, y in differences) + ".")
 
-    objects: Rows = [(uid, *_row(METRICS[0], *pairs[uid])[1:]) for uid in changed]
+    objects = [_row(METRICS[0], *pairs[uid], name=uid) for uid in changed]
     parts = [_names(a, b), *(markup.note(line, warning=line.startswith("NOT")) for line in notes)]
-    parts += [markup.heading("Means"), markup.table(["", "A", "B", "B − A"], rows)]
-    parts += [
-        markup.heading("PSNR of the objects, largest change first"),
-        markup.table(["", "A", "B", "B − A"], objects),
-    ]
+    parts += [markup.heading("Means"), markup.table(_HEADER, rows)]
+    parts += [markup.heading("PSNR of the objects, largest change first"), markup.table(_HEADER, objects)]
     parts += [markup.heading("Sheets, largest change first: A left, B right")]
     for uid in changed[:_SHEETS]:
         sheets = [
@@ -79,28 +77,40 @@ def _compare_evaluations(a: Evaluation, b: Evaluation) -> tuple[str, str]:
 
 
 def _compare_runs(a: TrainingRun, b: TrainingRun) -> tuple[str, str]:
-    rows: Rows = []
-    for metric in METRICS:
-        best = [max(run.series("validation", metric.key)[1], default=None) for run in (a, b)]
-        last = [run.last("validation").get(metric.key) for run in (a, b)]
-        if None not in best + last:
-            rows += [_row(metric, *last), (f"{metric.title}, best", *_row(metric, *best)[1:])]
-    loss = [run.last("train").get("loss") for run in (a, b)]
-    if None not in loss:
-        rows.append(_row(Metric("loss", "last loss", 5), *loss))
-    steps = [run.records[-1]["step"] if run.records else 0 for run in (a, b)]
-    rows.append(("steps", str(steps[0]), str(steps[1]), None))
+    rows = _run_rows(a, b)
     options = [(key, a.config.get(key), b.config.get(key)) for key in {**a.config, **b.config}]
     options = [(key, first, second) for key, first, second in options if first != second]
 
-    parts = [_names(a, b), markup.heading("Validation"), markup.table(["", "A", "B", "B − A"], rows)]
+    notes = []
+    if any(key.startswith("val.") for key, *_ in options) or len({_validated(run) for run in (a, b)}) > 1:
+        notes = ["NOT the same validation: see the options val.* and data.*."]
+    parts = [_names(a, b), *(markup.note(line, warning=True) for line in notes)]
+    parts += [markup.heading("Validation"), markup.table(_HEADER, rows)]
     parts += [markup.heading("Options that differ"), markup.table(["option", "A", "B"], options, words=True)]
     parts += [markup.heading("Curves: A solid, B dashed"), charts([(a, " A"), (b, " B")])]
     parts += [markup.heading("Validation pictures: A left, B right"), _pictures(a, b)]
     told = "\n".join(f"{key}: {first} / {second}" for key, first, second in options)
-    return markup.page("Two training runs", parts), _legend(a, b) + _text_table(
-        rows
-    ) + f"Options that differ:\n{told or 'none'}\n"
+    text = [*notes, _text_table(rows), f"Options that differ:\n{told or 'none'}\n"]
+    return markup.page("Two training runs", parts), _legend(a, b) + "\n".join(text)
+
+
+def _run_rows(a: TrainingRun, b: TrainingRun) -> list[Row]:
+    rows = []
+    for metric in METRICS:
+        best = [max(run.series("validation", metric.key)[1], default=None) for run in (a, b)]
+        last = [run.last("validation").get(metric.key) for run in (a, b)]
+        if None not in best + last:
+            rows += [_row(metric, *last), _row(metric, *best, name=f"{metric.title}, best")]
+    loss = [run.last("train").get("loss") for run in (a, b)]
+    if None not in loss:
+        rows.append(_row(Metric("loss", "last loss", 5, more_is_better=False), *loss))
+    steps = (str(run.records[-1]["step"] if run.records else 0) for run in (a, b))
+    return [*rows, ("steps", *steps, None, None)]
+
+
+def _validated(run: TrainingRun) -> str | None:
+    """Whether the last validation was of held-out objects or of training objects."""
+    return run.last("validation").get("objects")
 
 
 def _pictures(a: TrainingRun, b: TrainingRun) -> str:
@@ -122,8 +132,10 @@ def _means(result: Evaluation, uids: Sequence[str]) -> dict[str, Any]:
     return {key: sum(entry[key] for entry in figures) / len(figures) for key in keys}
 
 
-def _row(metric: Metric, first: float, second: float) -> tuple[str, str | None, str | None, str | None]:
-    return metric.title, metric.show(first), metric.show(second), metric.show(second - first, sign=True)
+def _row(metric: Metric, first: float, second: float, name: str = "") -> Row:
+    shown = metric.show(first), metric.show(second), metric.show(second - first, sign=True)
+    better = None if shown[0] == shown[1] else "B" if (second > first) == metric.more_is_better else "A"
+    return name or metric.title, *shown, better
 
 
 def _protocol_differences(a: Evaluation, b: Evaluation) -> list[tuple[str, Any, Any]]:
@@ -140,14 +152,16 @@ def _legend(a: Evaluation | TrainingRun, b: Evaluation | TrainingRun) -> str:
     return f"A  {a.folder}\nB  {b.folder}\n\n"
 
 
-def _text_table(rows: Rows, title: str = "") -> str:
-    lines = [(title, "A", "B", "B - A"), *((name, a or "-", b or "-", change or "") for name, a, b, change in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+def _text_table(rows: Sequence[Row], title: str = "") -> str:
+    lines = [(title, "A", "B", "B - A", "better"), *(tuple(cell or "-" for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = (
-        f"{line[0]:{widths[0]}}  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(line[1:], widths[1:], strict=True))
+        "  ".join(
+            f"{cell:{'<' if n == 0 else '>'}{width}}" for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
-    return "\n".join(line.rstrip() for line in shown) + "\n\n"
+    return "\n".join(shown) + "\n\n"
 
 
 def _some(names: Sequence[str]) -> str:

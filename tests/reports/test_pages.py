@@ -133,14 +133,15 @@ def test_compare_evaluations(make_evaluation):
     b = make_evaluation("b", {"cup": 25.5, "axe": 16.0, "hat": 32.0}, protocol={"views": {"size": 32}})
     page, text = compare(read_result(a), read_result(b))
     assert_self_contained(page)
-    assert rows(page, "PSNR (dB)")[0] == ["25.00", "24.50", "-0.50"], "means over the common objects"
+    assert rows(page, "PSNR (dB)")[0] == ["25.00", "24.50", "-0.50", "A"], "means over the common objects"
     assert [h for h in headings(page) if h in ("cup", "axe", "hat", "only")] == ["axe", "hat", "cup"]
     assert len(pictures(page)) == 6
     assert "3 objects in both; B has the higher PSNR on 2 of 3." in text
     assert "Only in A, not counted: only." in text
     assert "NOT the same protocol: views.size 64 / 32." in text
     lines = [line.split() for line in text.splitlines()]
-    assert ["PSNR", "(dB)", "25.00", "24.50", "-0.50"] in lines
+    assert ["PSNR", "(dB)", "25.00", "24.50", "-0.50", "A"] in lines
+    assert ["SSIM", "0.9000", "0.9000", "+0.0000", "-"] in lines
     assert [line[0] for line in lines[-4:] if line] == ["axe", "hat", "cup"]
 
 
@@ -149,13 +150,23 @@ def test_compare_runs(make_run):
     b = make_run("b", records(20, gain=2.0), pictures=(20, 30), epochs=5)
     page, text = compare(read_result(a), read_result(b))
     assert_self_contained(page)
-    assert rows(page, "PSNR (dB)") == [["21.00", "24.00", "+3.00"]]
-    assert rows(page, "PSNR (dB), best") == [["22.00", "24.00", "+2.00"]]
+    assert rows(page, "PSNR (dB)") == [["21.00", "24.00", "+3.00", "B"]]
+    assert rows(page, "PSNR (dB), best") == [["22.00", "24.00", "+2.00", "B"]]
+    assert rows(page, "last loss") == [["0.02500", "0.05000", "+0.02500", "A"]], "less is better"
+    assert "NOT the same validation" not in page
     assert rows(page, "train.epochs") == [["3", "5"]]
     assert re.findall(r"<figcaption>(.*?)</figcaption>", page) == ["step 20", "step 20"]
     assert "loss A" in page
     assert "loss B" in page
     assert "train.epochs: 3 / 5" in text
+
+
+def test_runs_with_other_validations_are_told_apart(make_run):
+    a = make_run("a", records(10))
+    held_out = [record | ({"objects": "held-out"} if "objects" in record else {}) for record in records(10)]
+    page, text = compare(read_result(a), read_result(make_run("b", held_out)))
+    assert "NOT the same validation" in page
+    assert "NOT the same validation" in text
 
 
 @pytest.mark.parametrize(
