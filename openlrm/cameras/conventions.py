@@ -113,11 +113,13 @@ def intrinsics_from_pixels(record: ArrayLike, where: object = None) -> np.ndarra
             where,
             "the rows are [fx, fy], [cx, cy], [width, height] in pixels",
         )
-    return (record[:2] / record[2]).reshape(4).astype(np.float32)
+    with np.errstate(over="ignore"):
+        normalised = (record[:2] / record[2]).reshape(4)
+    return real_array(normalised, "normalised intrinsics", where).astype(np.float32)
 
 
 def real_array(values: ArrayLike, name: str, where: object = None) -> np.ndarray:
-    """Return finite real numbers in float64.
+    """Return real numbers in float64 that are finite in float32.
 
     Raises:
         UserError: values of another kind, or a NaN or an infinity among them.
@@ -125,7 +127,7 @@ def real_array(values: ArrayLike, name: str, where: object = None) -> np.ndarray
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} must be real numbers, not {array.dtype}", where)
-    if not np.isfinite(array).all():
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
         raise UserError(f"{name} holds NaN or infinity", where)
     return array.astype(np.float64)
 

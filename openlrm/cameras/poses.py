@@ -87,8 +87,9 @@ def validate_pose(pose: ArrayLike, where: object = None) -> np.ndarray:
     if pose.shape == (4, 4) and np.abs(pose[3] - [0, 0, 0, 1]).max() > ROTATION_TOLERANCE:
         raise UserError(f"last row of the pose is {pose[3].tolist()}, not 0 0 0 1", where, "is it transposed?")
     rotation = pose[:3, :3]
-    error = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    if error > ROTATION_TOLERANCE:
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    if not error <= ROTATION_TOLERANCE:  # endless numbers make it NaN
         hint = "expected unscaled camera-to-world"
         raise UserError(f"rotation of the pose is not orthonormal (off by {error:.3g})", where, hint)
     if np.linalg.det(rotation) < 0:

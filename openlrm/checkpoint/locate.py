@@ -71,7 +71,7 @@ def read_config(path: Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{CONFIG_NAME} not found", str(path.parent), "put the model's config.json there") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"unreadable model config ({error})", str(path)) from error
     if not isinstance(config, dict):
         raise UserError("the model config is not a JSON object", str(path))

@@ -11,7 +11,7 @@ from openlrm.checkpoint.files import read_tensors, write_safetensors
 from openlrm.checkpoint.locate import CONFIG_NAME, WEIGHTS_NAME, LocatedModel, locate_model
 from openlrm.checkpoint.strict import apply_tensors, parameter_arrays
 from openlrm.errors import UserError
-from openlrm.models.lrm import ModelLRM
+from openlrm.models.lrm import LRMConfig, ModelLRM
 from openlrm.models.lrm.weights import encoder_from_published, from_checkpoint, to_release
 from openlrm.utils.paths import atomic_path, ensure_dir
 
@@ -23,17 +23,19 @@ def build_model(located: LocatedModel, strict: bool = True) -> ModelLRM:
         UserError: bad config or unreadable weights, or (strict) weights that do not fit.
     """
     tensors = read_tensors(located.weights)
+    there = sum(value.size for value in tensors.values()) if strict else None
     # With strict every parameter is about to be overwritten: drawing random ones takes seconds for the large models.
     with no_init_parameters() if strict else contextlib.nullcontext():
-        model = _from_config(located)
+        model = _from_config(located, there)
     expected = {name for name, _ in model.parameters_and_names()}
     apply_tensors(model, from_checkpoint(tensors, expected), str(located.weights), strict)
     model.set_train(False)
     return model
 
 
-def _from_config(located: LocatedModel) -> ModelLRM:
+def _from_config(located: LocatedModel, there: int | None) -> ModelLRM:
     try:
+        LRMConfig.from_dict(located.config).check_size(there)
         return ModelLRM(**located.config)
     except UserError as error:
         raise UserError(error.what, located.config_file, error.hint) from error

@@ -1,5 +1,6 @@
 """One object's triplane with the decoder that reads it, in a file of its own."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def load_triplane(path: str | Path) -> tuple[Tensor, TriplaneSynthesizer]:
         raise UserError("not a triplane file", str(path), hint)
     with safe_open(str(path), framework="np") as file:
         samples = (file.metadata() or {}).get("rendering_samples_per_ray", "")
-    if not samples.isdigit() or int(samples) < 8 or int(samples) % 2:
+    if not re.fullmatch("[0-9]{1,4}", samples) or int(samples) < 8 or int(samples) % 2:
         raise UserError("not a triplane file (it does not say rendering_samples_per_ray)", str(path), hint)
     synthesizer = TriplaneSynthesizer(planes.shape[1], int(samples))
     apply_tensors(synthesizer, tensors, str(path))

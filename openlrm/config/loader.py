@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -82,7 +81,8 @@ def _read_yaml(path: str | os.PathLike, schema: type) -> Iterator[tuple[str, Any
         content = OmegaConf.to_container(OmegaConf.load(Path(path)), resolve=False)
     except FileNotFoundError as error:
         raise UserError("no such config file", path, "check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except Exception as error:
+        # Values that contradict their tag raise nearly anything: `!!bool x` KeyError, `!!timestamp x` AttributeError.
         raise UserError(f"cannot read the config file ({error})", path) from error
     if not isinstance(content, dict):
         raise UserError("a config file holds `key: value` lines, not a list", path)
@@ -137,7 +137,7 @@ def _from_text(choice: Option, text: str) -> Any:
         text = f"[{text}]"
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except Exception as error:  # as in _read_yaml
         raise _mistyped(choice, text, COMMAND_LINE) from error
 
 

@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from openlrm.datasets.objaverse import existing_root, list_uids, read_object, read_uids
+from openlrm.datasets.objaverse import check_uid, existing_root, list_uids, read_object, read_uids
 from openlrm.datasets.storage import RemotePath
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_dir
@@ -37,6 +38,7 @@ _SCHEMA = {"object": {"type": "string"}, "picture": {"type": "bytes"}, "pose": {
 _HEADER_BYTES = 1 << 20  # MindRecord's own is 16 MiB a file
 _PAGE_BYTES = 1 << 25
 _OPEN_FILES = 64
+_MAX_VIEWS = 100_000
 
 _lock = threading.Lock()
 
@@ -221,10 +223,27 @@ def _read_index(folder: str) -> dict[str, dict[str, Any]]:
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
         if index["format"] == _FORMAT:
+            for uid, entry in index["objects"].items():
+                check_uid(uid, file)
+                _check_entry(entry)
             return index["objects"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot read the index of the pack ({error})", file, "pack the objects again") from error
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"cannot read the index of the pack ({type(error).__name__}: {error})"
+        raise UserError(what, file, "pack the objects again") from error
     raise UserError(f"the pack has format {index['format']}, not {_FORMAT}", file, "pack the objects again")
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    """Refuse what would lead out of the pack, into MindRecord's query, or into endless lists."""
+    views = entry["views"]
+    if not re.fullmatch(r"[\w-]+\.mindrecord", entry["file"]) or not re.fullmatch("[0-9]+", entry["key"]):
+        raise ValueError(f"no file {entry['file']!r} or object {entry['key']!r} can be in a pack")
+    named = isinstance(views, list) and all(isinstance(name, str) and not set(name) & set("/\\\0") for name in views)
+    if not named and not (type(views) is int and 0 < views <= _MAX_VIEWS):
+        raise ValueError(f"{str(views)[:40]} are no views")
+    np.asarray(entry["intrinsics"], np.float64)
 
 
 def _read_row(folder: str, entry: dict[str, Any], view: int) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ executed.
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from openlrm.errors import UserError
 from openlrm.utils.images import load_rgba8
 
 LAYOUT_HINT = "expected <uid>/rgba/000.png, <uid>/pose/000.npy and <uid>/intrinsics.npy"
+# A pose takes 256 bytes; numpy makes room for what a header claims before it reads on.
+_MAX_ARRAY_BYTES = 1 << 16
 META_HINT = 'write the names of the object folders into it as a JSON list, e.g. ["chair", "mug"]'
 
 
@@ -244,8 +247,11 @@ def _stems(folder: Place, suffix: str) -> set[str]:
 def _load_array(file: Place) -> np.ndarray:
     with _open(file) as stream:
         try:
+            data = stream.read(_MAX_ARRAY_BYTES + 1)
+            if len(data) > _MAX_ARRAY_BYTES:
+                raise ValueError("it is too large for a camera")
             # Not np.load: it would also open archives, and offers pickle.
-            return np.lib.format.read_array(stream, allow_pickle=False)
+            return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
         except Exception as error:
             # A damaged header makes numpy raise nearly anything, tokenize.TokenError among it.
             raise UserError(f"not a usable .npy file ({error})", file, "write it again with numpy.save") from error

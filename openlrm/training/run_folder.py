@@ -24,7 +24,6 @@ from openlrm.utils.paths import atomic_path, ensure_dir
 
 CONFIG, MANIFEST, LOG, UIDS = "cfg.yaml", "manifest.json", "log_0.txt", "train_uids.json"
 LOCK = ".lock"
-LOCK = ".lock"
 _PACKAGES = ("mindspore", "numpy", "pillow", "safetensors")
 # Objects whose file sizes go into the data's hash: a look at every file of a large set would take hours.
 _HASHED_OBJECTS = 1000
@@ -61,40 +60,7 @@ class RunLock:
             import fcntl
         except ImportError:  # Windows
             return
-        self._file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            self._file.seek(0)
-            who = self._file.read(100).strip() or "unknown"
-            self._file.close()
-            hint = "wait for it or end it; without resume a run gets a folder of its own"
-            raise UserError(f"another run is at work in this folder ({who})", folder, hint) from error
-        except OSError:  # a file system without locks
-            return
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {platform.node()}")
-        self._file.flush()
-
-
-class RunLock:
-    """Keeps every other process out of a run's folder until this one ends, however it ends.
-
-    A lock of the process, not of the open file: data workers, which are forked off, do not hold it.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        UserError: another run is at work in it.
-    """
-
-    def __init__(self, folder: Path):
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        self._file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+        self._file = open(ensure_dir(folder) / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:

@@ -29,6 +29,8 @@ class StopRequest:
 
     def agreed(self) -> bool:
         """Whether the run is to end now; every worker asks between the same steps."""
+        # MindSpore's first kernel puts its own handler there, which makes SIGTERM of SIGINT.
+        signal.signal(signal.SIGINT, self._note)
         if self.world.any(self._noted is not None):
             self.signal = self._noted or signal.SIGTERM
         return self.signal is not None
@@ -36,16 +38,15 @@ class StopRequest:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take note of signals, for the length of the block."""
-
-        def note(number: int, _frame: object) -> None:
-            if self._noted is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._noted = number
-            logger.warning("signal %d: the run stops after this step", number)
-
-        earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        earlier = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in earlier.items():
                 signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: object) -> None:
+        if self._noted is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._noted = number
+        logger.warning("signal %d: the run stops after this step", number)

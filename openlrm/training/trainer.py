@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from openlrm.training.board import Board, grid
 from openlrm.training.checkpoints import Checkpoints, Position, checksum
 from openlrm.training.config import RunConfig
 from openlrm.training.estimate import duration, peak_memory
+from openlrm.training.run_folder import RunLock
 from openlrm.training.stop import StopRequest
 from openlrm.training.timing import Timer
 from openlrm.training.update import StepReport, Update
@@ -73,6 +76,7 @@ class Trainer:
         self.model, self.update, self.loader, self.validator = model, update, loader, validator
         self.several, self.world = several, world
         self.per_epoch, self.total, self.folder, self.config = per_epoch, total, folder, config
+        self.lock = RunLock(folder) if world.leads else None
         self.checkpoints = Checkpoints(folder, config.saver.ckpt_max_keep)
         self.position = Position()
         self.stop = StopRequest(world)
@@ -105,10 +109,11 @@ class Trainer:
         """Train to the end, or to a signal.
 
         Returns:
-            0; 128 + its number after SIGINT or SIGTERM, the state saved.
+            0 at the end and after SIGTERM, 130 after SIGINT; the state is saved.
 
         Raises:
-            UserError: too many bad steps in a row, or validation fell too far below the starting model.
+            UserError: too many bad steps in a row, validation fell too far below the starting model, no more data, or
+                no space for a checkpoint.
         """
         self._check_same_weights()
         self.board = Board(self.folder if self.world.leads else None)
@@ -125,7 +130,8 @@ class Trainer:
         if self.stop.signal is not None:
             how = f"--config {self.folder}/cfg.yaml --resume {self.folder}"
             logger.warning("stopped at step %d by signal %d; go on with %s", self.position.step, self.stop.signal, how)
-            return 128 + self.stop.signal
+            # Whatever sends SIGTERM takes another code for a failure; a chain of commands ends with Control-C.
+            return 0 if self.stop.signal == signal.SIGTERM else 128 + self.stop.signal
         logger.info("done: %d steps, %s", self.total, self.folder)
         return 0
 
@@ -146,7 +152,7 @@ class Trainer:
             while self.position.step < self.total and not self.stop.agreed():
                 with self.timer("data"):
                     while len(batches) < accumulated:
-                        epoch, index, batch = next(stream)
+                        epoch, index, batch = self._next(stream, saved)
                         batches.append(batch)
                 with self.timer("step"):
                     done = self.update(batches, self.position.step)
@@ -172,6 +178,16 @@ class Trainer:
             stream.close()
         if saved != self.position:
             self._save()
+
+    def _next(self, stream: Iterator, saved: Position) -> tuple[int, int, dict]:
+        """Take a batch; when there is none to be had, what was trained since the last checkpoint is saved first."""
+        try:
+            return next(stream)
+        except Exception:
+            # Several workers save together, and the others do not know.
+            if self.position != saved and self.world.size == 1:
+                self._save()
+            raise
 
     def _check(self, done: StepReport, batches: list, step: int, after: Position) -> None:
         """Count a step whose numbers are not finite; too many in a row end the run, the last good state saved."""
@@ -260,15 +276,21 @@ class Trainer:
 
     def _starting_psnr(self) -> float | None:
         """PSNR before the first step, from the run's own record: a resumed run has it too."""
-        lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        records = (json.loads(line) for line in lines)
-        return next((r["psnr"] for r in records if r["step"] == 0 and "psnr" in r), None)
+        for line in (self.folder / METRICS).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # half a line, of a run that was killed
+                record = json.loads(line)
+                if record["step"] == 0 and "psnr" in record:
+                    return record["psnr"]
+        return None
 
     def _record(self, values: dict) -> None:
         if not self.world.leads:
             return
-        with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.position.step} | values) + "\n")
+        try:
+            with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.position.step} | values) + "\n")
+        except OSError as error:  # a full disk; the next checkpoint says so
+            logger.warning("not recorded (%s): %s", error.strerror, self.folder / METRICS)
 
     def _report(self) -> None:
         """Write the run's page; training goes on when that fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -74,10 +75,30 @@ class _ConsoleFormatter(logging.Formatter):
         return line if record.levelno == logging.INFO else f"{record.levelname.lower()}: {line}"
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk silences: told once, work goes on."""
+
+    full = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Tell a full disk once; anything else as logging does."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.full:
+            self.full = True
+            print(f"warning: cannot write the log ({error.strerror}): {self.baseFilename}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close it; what found no room is gone."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def _open_log(file: Path) -> logging.Handler:
     ensure_dir(file.parent)
     try:
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = _LogFile(file, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write the log ({error.strerror})", file, "choose another file") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

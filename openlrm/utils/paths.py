@@ -21,6 +21,7 @@ _FOR_THE_USER = {
     errno.EACCES,
     errno.EDQUOT,
     errno.EEXIST,
+    errno.EFBIG,
     errno.EISDIR,
     errno.ELOOP,
     errno.ENAMETOOLONG,
@@ -30,6 +31,8 @@ _FOR_THE_USER = {
     errno.EROFS,
 }
 """What a file system refuses for want of rights, space or a possible name."""
+
+_NO_SPACE = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 
 
 def ensure_dir(path: str | os.PathLike) -> Path:
@@ -245,7 +248,8 @@ def _explain(error: OSError, path: Path) -> OSError | UserError:
     about = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
     concerns_path = about is None or about.parent == path.parent or path.is_relative_to(about)
     if error.errno in _FOR_THE_USER and concerns_path:
-        return UserError(f"cannot write ({error.strerror})", path, "choose another output")
+        hint = "make room or choose another output" if error.errno in _NO_SPACE else "choose another output"
+        return UserError(f"cannot write ({error.strerror})", path, hint)
     return error
 
 

@@ -103,7 +103,7 @@ def test_sigterm_saves_and_the_run_goes_on(tmp_path, straight):
     wait_for_step(tmp_path, 4, process)
     process.terminate()
     words = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 128 + signal.SIGTERM, words[-2000:]
+    assert process.returncode == 0, words[-2000:]
     folder = the_run(tmp_path)
     assert f"--config {folder}/cfg.yaml --resume {folder}" in words
     assert main(["train.lrm", "--config", f"{folder}/cfg.yaml", "--resume", str(folder)]) == 0

@@ -77,13 +77,13 @@ def test_checkpoints_inside_an_epoch(make, tmp_path, monkeypatch):
     assert trainer.checkpoints.epochs() == [1, 2]
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_interrupted_and_resumed_is_straight(make, tmp_path, accumulate):
+@pytest.mark.parametrize(("accumulate", "number", "code"), [(1, signal.SIGTERM, 0), (3, signal.SIGINT, 130)])
+def test_interrupted_and_resumed_is_straight(make, tmp_path, accumulate, number, code):
     straight = make(tmp_path / "a", accumulate=accumulate)
     straight.run()
-    kill = lambda n: n == 3 * accumulate and os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    kill = lambda n: n == 3 * accumulate and os.kill(os.getpid(), number)  # noqa: E731
     first = make(tmp_path / "b", accumulate=accumulate, on_batch=kill)
-    assert first.run() == 128 + signal.SIGTERM
+    assert first.run() == code
     assert first.position.step == 4
     second = make(tmp_path / "b", accumulate=accumulate)
     second.resume()

@@ -35,6 +35,15 @@ class EncoderSpec:
     eps: float = 1e-6
     normalise: bool = False
 
+    @property
+    def weights(self) -> int:
+        """Entries of the matrices: a little less than the parameters."""
+        blocks = 12 * self.depth * self.embed_dim**2
+        return blocks + self.embed_dim * (3 * self.patch_size**2 + (self.img_size // self.patch_size) ** 2)
+
+
+MAX_SIZE = 1 << 20
+"""No size of a model is larger: a config from a stranger must not make products of endless numbers."""
 
 ENCODERS = {
     "dinov2": {
@@ -117,8 +126,8 @@ def _custom_spec(custom: dict) -> EncoderSpec:
 def _check(spec: EncoderSpec) -> None:
     for field in fields(spec):
         value, least = getattr(spec, field.name), 0 if field.name == "num_register_tokens" else 1
-        if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise UserError(f"encoder.{field.name}={value!r} is not a whole number from {least}")
+        if field.type is int and (type(value) is not int or not least <= value <= MAX_SIZE):
+            raise UserError(f"encoder.{field.name}={value!r} is not a whole number from {least} to {MAX_SIZE}")
         if field.type is bool and not isinstance(value, bool):
             raise UserError(f"encoder.{field.name}={value!r} is not true or false")
     if spec.ffn_layer not in _FFN_LAYERS:

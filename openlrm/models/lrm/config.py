@@ -3,6 +3,12 @@
 from dataclasses import dataclass, fields
 
 from openlrm.errors import UserError
+from openlrm.models.encoders import EncoderSpec, encoder_spec
+from openlrm.models.encoders.presets import MAX_SIZE
+
+MAX_SAMPLES = 4096
+MAX_WEIGHTS = 10**11
+"""Larger models are refused before anything is allocated."""
 
 
 @dataclass
@@ -43,8 +49,10 @@ class LRMConfig:
         """Check the rules between fields; UserError names the one that is broken."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise UserError(f"{field.name}={value!r} is not a positive whole number", "model config")
+            if field.type is int and (type(value) is not int or not 1 <= value <= MAX_SIZE):
+                raise UserError(f"{field.name}={value!r} is not a positive whole number to {MAX_SIZE}", "model config")
+            if field.type is str and not isinstance(value, str):
+                raise UserError(f"{field.name}={value!r} is not a name", "model config")
             if field.type is bool and not isinstance(value, bool):
                 raise UserError(f"{field.name}={value!r} is not true or false", "model config")
         if self.triplane_high_res != 2 * self.triplane_low_res:
@@ -57,11 +65,49 @@ class LRMConfig:
                 f"transformer_heads={self.transformer_heads} does not divide transformer_dim={self.transformer_dim}",
                 "model config",
             )
-        if self.rendering_samples_per_ray % 2 or self.rendering_samples_per_ray < 8:
+        if self.rendering_samples_per_ray % 2 or not 8 <= self.rendering_samples_per_ray <= MAX_SAMPLES:
             raise UserError(
-                f"rendering_samples_per_ray={self.rendering_samples_per_ray} is not an even number from 8",
+                f"rendering_samples_per_ray={self.rendering_samples_per_ray} is not an even number from 8 "
+                f"to {MAX_SAMPLES}",
                 "model config",
             )
+
+    @property
+    def encoder_spec(self) -> EncoderSpec:
+        """Sizes of the encoder.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        return encoder_spec(self.encoder_type, self.encoder_model_name, self.encoder_feat_dim, self.encoder)
+
+    @property
+    def weights(self) -> int:
+        """Entries of the matrices: a little less than the parameters.
+
+        Raises:
+            UserError: an encoder that does not exist.
+        """
+        width, camera = self.transformer_dim, self.camera_embed_dim
+        # Of a layer: self attention 4, cross attention 2 and those of the features, the MLP 8; three modulated norms.
+        layer = 14 * width**2 + 2 * width * self.encoder_feat_dim + 6 * width * camera
+        tokens, upsampler = 3 * self.triplane_low_res**2 * width, 4 * width * self.triplane_dim
+        return self.encoder_spec.weights + self.transformer_layers * layer + camera**2 + tokens + upsampler
+
+    def check_size(self, there: int | None = None) -> None:
+        """Refuse a model that is too large to be meant, before anything is allocated.
+
+        Args:
+            there: entries of the weights that are to be loaded, if any are.
+
+        Raises:
+            UserError: the model has more than `MAX_WEIGHTS`, or far more than there are.
+        """
+        # Somewhat more is left to those who compare names and shapes: they can say which.
+        if self.weights > min(MAX_WEIGHTS, MAX_WEIGHTS if there is None else 2 * there + 10**6):
+            what = f"the model config describes {self.weights:.3g} weights"
+            what += "" if there is None else f", the checkpoint holds {there:.3g}"
+            raise UserError(what, "model config", "check that config.json and the weights belong together")
 
     @classmethod
     def from_dict(cls, values: dict, where: str | None = None) -> "LRMConfig":

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from mindspore import Tensor, nn, ops
 
-from openlrm.models.encoders import ImageEncoder, encoder_spec
+from openlrm.models.encoders import ImageEncoder
 from openlrm.models.lrm.config import LRMConfig
 from openlrm.models.rendering import TriplaneSynthesizer
 from openlrm.models.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
@@ -23,9 +23,9 @@ class ModelLRM(nn.Cell):
     def __init__(self, **config):
         super().__init__()
         cfg = LRMConfig.from_dict(config)
-        spec = encoder_spec(cfg.encoder_type, cfg.encoder_model_name, cfg.encoder_feat_dim, cfg.encoder)
+        cfg.check_size()
         self.config = cfg
-        self.encoder = ImageEncoder(spec, cfg.encoder_freeze)
+        self.encoder = ImageEncoder(cfg.encoder_spec, cfg.encoder_freeze)
         self.camera_embedder = CameraEmbedder(cfg.camera_embed_dim)
         self.pos_embed = triplane_tokens(cfg.triplane_low_res, cfg.transformer_dim)
         self.transformer = TriplaneTransformer(
