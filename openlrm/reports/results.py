@@ -181,9 +181,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_evaluation(folder: Path) -> Evaluation:
     metrics = _mapping(folder / EVALUATION, json.loads)
-    for key in ("mean", "objects", "input_view_counts"):
-        if key not in metrics:
-            raise UserError(f"no {key!r} in it: not a result of eval.lrm", folder / EVALUATION)
+    for key, kind in (("mean", dict), ("objects", dict), ("input_view_counts", bool)):
+        if not isinstance(metrics.get(key), kind):
+            raise UserError(f"{key!r} is not what eval.lrm writes", folder / EVALUATION)
+    for uid, entry in metrics["objects"].items():
+        if not isinstance(entry, dict):
+            raise UserError(f"the figures of {uid!r} are not what eval.lrm writes", folder / EVALUATION)
     protocol = folder / PROTOCOL
     return Evaluation(folder, metrics, _mapping(protocol, yaml.safe_load) if protocol.is_file() else {})
 

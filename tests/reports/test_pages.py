@@ -197,7 +197,12 @@ def test_results_are_found(make_evaluation, make_run, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "cannot read it"), ("[]", "not a mapping"), ('{"mean": 1}', "not a result of eval.lrm")],
+    [
+        ("{", "cannot read it"),
+        ("[]", "not a mapping"),
+        ('{"mean": 1}', "'mean' is not what eval.lrm writes"),
+        ('{"mean": {}, "objects": {"cup": 3}, "input_view_counts": true}', "figures of 'cup' are not what"),
+    ],
 )
 def test_damaged_results(content, message, tmp_path):
     (tmp_path / "metrics.json").write_text(content)
