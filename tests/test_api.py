@@ -32,7 +32,8 @@ def scene(model):
 def test_five_lines(monkeypatch, tmp_path, golden_dir):
     """The lines of the package's docstring, in a folder with a picture, with a model where the default one is."""
     lines = [line.strip() for line in openlrm.__doc__.splitlines() if line.startswith("    ")]
-    assert len(lines) == 5
+    documented = (REPO / "docs" / "python.md").read_text(encoding="utf-8")
+    assert len(lines) == 5 and f"```python\n{lines[0]}\n\n" + "\n".join(lines[1:]) in documented
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(api, "default_model", lambda: golden_dir)
     (tmp_path / "owl.png").write_bytes((SAMPLES / "knight.png").read_bytes())

@@ -41,6 +41,7 @@ LEVELS = {
     "openlrm.api": 4,
     "openlrm.doctor": 4,
     "openlrm.factory": 4,
+    "openlrm.app": 5,
     "openlrm.runners": 5,
     "openlrm.launch": 6,
 }
@@ -60,6 +61,7 @@ WITHOUT_MINDSPORE = (
     "reports",
     "factory",
     "api",
+    "app",
     "runners",
     "launch",
 )

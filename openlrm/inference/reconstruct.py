@@ -15,8 +15,8 @@ from openlrm.inference.preprocess import prepare_image
 from openlrm.inference.scene import Scene
 from openlrm.models.lrm import ModelLRM
 
-# Side of the input of the released models and of this project's large training, by widths of transformer and planes.
-_SOURCE_SIZES = {(512, 32): 224, (768, 48): 336, (1024, 80): 448, (768, 80): 448}
+SOURCE_SIZES = {(512, 32): 224, (768, 48): 336, (1024, 80): 448, (768, 80): 448}
+"""Side of the input of the released models and of this project's large one, by (transformer_dim, triplane_dim)."""
 
 
 class Reconstructor:
@@ -82,7 +82,7 @@ def known_source_size(located: LocatedModel) -> int | None:
     config.json.
     """
     config = located.config
-    released = _SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
+    released = SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
     encoder = config.get("encoder") or {}
     return _trained_size(located.config_file.parent) or released or encoder.get("img_size")
 

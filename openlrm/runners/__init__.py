@@ -13,6 +13,7 @@ RUNNERS = {
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
     "report": ("openlrm.runners.report:Report", "results of a run -> an HTML page"),
     "compare": ("openlrm.runners.compare:Compare", "two results -> what is better in which"),
+    "app": ("openlrm.runners.app:App", "a web page: uploaded pictures -> 3D models"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

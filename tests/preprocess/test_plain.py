@@ -63,7 +63,7 @@ def test_noise_and_jpeg():
     # The quality given leaves halos of some pixels in so small a picture; a filled hole alone would be 0.06.
     for cut, error in ((noisy, 0.01), (jpeg, 0.03)):
         assert np.abs(cut[..., 3] - cover).mean() < error
-        assert (cut[..., 3] > 0.5)[cover == 0].mean() < 0.002
+        assert (cut[..., 3] > 0.5)[cover == 0].mean() < 0.01
     assert (noisy[..., 3][:10] == 0).all(), "a veil of noise"
 
 

@@ -1,5 +1,7 @@
 """`prepare.images` from the command line to the files."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from PIL import Image
 from openlrm import launch
 from openlrm.preprocess import BORDER_RATIO
 from openlrm.runners.prepare.images import PrepareImagesConfig
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -62,6 +66,15 @@ def test_pictures_are_never_replaced_by_their_results(photos, capsys):
     assert launch.main(["prepare.images", f"image_input={source}", f"output={source.parent}"]) == 2
     assert "would replace the picture" in capsys.readouterr().err
     assert source.read_bytes() == before
+
+
+def test_as_the_documentation_has_it(tmp_path, monkeypatch):
+    (command,) = re.findall(r"```bash\n(.*)\n```", (REPO / "docs" / "preprocessing.md").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").symlink_to(REPO / "assets")
+    assert launch.main(shlex.split(command)[3:]) == 0
+    pictures = {path.name for path in (REPO / "assets" / "sample_input").glob("*.png")}
+    assert {path.name for path in (tmp_path / "outputs" / "pictures").iterdir()} == pictures
 
 
 def test_margin_of_the_command_is_that_of_the_library():

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-# (transformer_dim, triplane_dim) of the released models and of this project's large one -> their input's side.
-_SOURCE_SIZES = {(512, 32): 224, (768, 48): 336, (1024, 80): 448, (768, 80): 448}
-
 
 class EvalLRM(Runner):
     """Reconstruct every object from its view 0 and compare all views."""
@@ -140,9 +137,11 @@ class EvalLRM(Runner):
 
     def _settings(self, located: LocatedModel, training: Training) -> dict[str, Any]:
         """Arguments of `read_views` that the command line or else the training decides."""
+        from openlrm.inference.reconstruct import SOURCE_SIZES
+
         cfg = self.config
         config = located.config
-        known = _SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
+        known = SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
         size = cfg.source_size or training.source_size or known
         if size is None:
             raise UserError("source_size is missing", hint="the model does not say which size of input it was made for")

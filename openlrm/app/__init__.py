@@ -1,0 +1,1 @@
+"""A web page that makes 3D models of pictures; needs the extra `app`."""
