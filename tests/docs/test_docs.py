@@ -170,3 +170,13 @@ def test_contributing_names_what_is_there():
     named = re.findall(r"(?:^|[\s`(])((?:tests|scripts|docs|openlrm|\.ci)/[\w./-]*\w)", text)
     assert named
     assert [name for name in named if not (REPO / name).exists()] == []
+
+
+def test_architecture_names_every_part_with_its_level():
+    spec = importlib.util.spec_from_file_location("architecture_rules", REPO / "tests" / "test_architecture.py")
+    rules = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rules)
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.M)
+    told = {f"openlrm.{name}": int(level) for level, cell in rows for name in re.findall(r"`([\w.]+)`", cell)}
+    inside = ("openlrm.models", "openlrm.models.registry")  # the folder itself
+    assert told == {part: level for part, level in rules.LEVELS.items() if part not in inside}
