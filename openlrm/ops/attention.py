@@ -73,29 +73,43 @@ class BlockedAttention(nn.Cell):
         return (dq[0] if len(dq) == 1 else ops.concat(dq, axis=1)), dk, dv
 
 
+def attend_heads(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of heads of 64 by compiled loops.
+
+    Args:
+        q: (N, Lq, D); rows may be part of longer ones.
+        k: (N, Lk, D).
+        v: (N, Lk, D).
+
+    Returns:
+        (N, Lq, D), and for the gradient (N, D / 64, Lq), log2 of the sum of the exponentials of a query's scores.
+    """
+    from openlrm.ops.host_attention import WIDTH, attend
+
+    n, queries, dim = q.shape
+    heads = dim // WIDTH
+    out, logarithms = np.empty(q.shape, np.float32), np.empty((n, heads, queries), np.float32)
+    # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
+    rows = -(-queries * n * heads // max(n * heads, 2 * host_threads()))
+    rows = -(-rows // WIDTH) * WIDTH
+    parts = -(-queries // rows)
+
+    def work(task: int) -> None:
+        sample, head, part = task // parts // heads, task // parts % heads, task % parts
+        at = _head(sample, head, WIDTH)
+        span = (part * rows, min((part + 1) * rows, queries))
+        attend(q[at], k[at], v[at], np.float32(WIDTH**-0.5), *span, out[at], logarithms[sample, head])
+
+    spread(work, n * heads * parts)
+    return out, logarithms
+
+
 class HostAttention(nn.Cell):
     """Attention by compiled loops, heads of 64 in PyNative on a CPU; scores of size L x L never exist."""
 
     def construct(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """(N, Lq, D), (N, Lk, D), (N, Lk, D) -> (N, Lq, D), and logarithms (N, D / 64, Lq) for the gradient."""
-        from openlrm.ops.host_attention import WIDTH, attend
-
-        q, k, v = map(host_array, (q, k, v))
-        n, queries, dim = q.shape
-        heads = dim // WIDTH
-        out, logarithms = np.empty_like(q), np.empty((n, heads, queries), np.float32)
-        # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
-        rows = -(-queries * n * heads // max(n * heads, 2 * host_threads()))
-        rows = -(-rows // WIDTH) * WIDTH
-        parts = -(-queries // rows)
-
-        def work(task: int) -> None:
-            sample, head, part = task // parts // heads, task // parts % heads, task % parts
-            at = _head(sample, head, WIDTH)
-            span = (part * rows, min((part + 1) * rows, queries))
-            attend(q[at], k[at], v[at], np.float32(WIDTH**-0.5), *span, out[at], logarithms[sample, head])
-
-        spread(work, n * heads * parts)
+        out, logarithms = attend_heads(*map(host_array, (q, k, v)))
         return Tensor.from_numpy(out), Tensor.from_numpy(logarithms)
 
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:

@@ -61,7 +61,8 @@ def gelu_gradient(x, dout, dx):
 
 
 @njit(fastmath=_REORDER)
-def _mean_and_scale(row, epsilon):
+def mean_and_scale(row, epsilon):
+    """Mean of a row and one over its standard deviation."""
     total = f32(0)
     for j in range(len(row)):
         total += row[j]
@@ -77,7 +78,7 @@ def layer_norm(x, weight, bias, epsilon, out):
     """Rows (P, D) to mean 0 and variance 1, times weight (D,), plus bias (D,)."""
     for p in range(len(x)):
         row, target = x[p], out[p]
-        mean, scale = _mean_and_scale(row, epsilon)
+        mean, scale = mean_and_scale(row, epsilon)
         for j in range(len(row)):
             target[j] = (row[j] - mean) * scale * weight[j] + bias[j]
 
@@ -87,7 +88,7 @@ def layer_norm_gradient(x, weight, epsilon, dout, dx, dweight, dbias):
     """Gradient of `layer_norm`: writes dx (P, D), adds to dweight (D,) and dbias (D,)."""
     for p in range(len(x)):
         row, of_row, target = x[p], dout[p], dx[p]
-        mean, scale = _mean_and_scale(row, epsilon)
+        mean, scale = mean_and_scale(row, epsilon)
         total, along = f32(0), f32(0)
         for j in range(len(row)):
             normed = (row[j] - mean) * scale

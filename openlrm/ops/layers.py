@@ -162,6 +162,7 @@ class LayerNorm(nn.Cell):
 
     def __init__(self, dim: int, eps: float = 1e-6):
         super().__init__()
+        self.eps = eps
         self.weight = Parameter(initializer("ones", (dim,), ms.float32))
         self.bias = Parameter(initializer("zeros", (dim,), ms.float32))
         self.norm = ops.LayerNorm(begin_norm_axis=-1, begin_params_axis=-1, epsilon=eps)

@@ -19,7 +19,7 @@ class MultiHeadAttention(nn.Cell):
     def __init__(self, dim: int, heads: int, context_dim: int | None = None):
         super().__init__()
         context_dim = context_dim or dim
-        self.dim, self.heads = dim, heads
+        self.dim, self.heads, self.context_dim = dim, heads, context_dim
         self.packed = context_dim == dim
         # Xavier uniform, as the packed layout is initialised by the framework the layout comes from.
         if self.packed:

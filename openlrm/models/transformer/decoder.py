@@ -7,7 +7,8 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, Uniform, initializer
 
 from openlrm.models.transformer.attention import MultiHeadAttention
-from openlrm.ops import LayerNorm, Linear, gelu, silu
+from openlrm.models.transformer.host import HostLayers, fits
+from openlrm.ops import LayerNorm, Linear, gelu, host_kernels, silu
 
 
 class SiLU(nn.Cell):
@@ -78,9 +79,13 @@ class TriplaneTransformer(nn.Cell):
         super().__init__()
         self.layers = nn.CellList([TriplaneLayer(dim, heads, feature_dim, mod_dim) for _ in range(layers)])
         self.norm = LayerNorm(dim)
+        self.host_layers = HostLayers(self.layers)
+        self.fits_host = fits(self.layers[0])
 
     def construct(self, tokens: Tensor, features: Tensor, camera: Tensor) -> Tensor:
         """(N, L, dim), (N, K, feature_dim), (N, mod_dim) -> (N, L, dim)."""
+        if host_kernels() and self.fits_host and not self.training:
+            return self.norm(self.host_layers(tokens, features, camera))
         for layer in self.layers:
             tokens = layer(tokens, features, camera)
         return self.norm(tokens)
