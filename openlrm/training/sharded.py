@@ -43,7 +43,7 @@ class ShardedAdamW:
         buckets = make_buckets([p.size for p in parameters], [decays(p) for p in parameters], limit)
         self.shards = Shards(parameters, buckets, world.rank, world.size)
         shares = self.shards(tuple(p.value() for p in parameters))
-        self.weights = [Parameter(share, name=f"share{i}") for i, share in enumerate(shares)]
+        self.weights = [Parameter(_own(share), name=f"share{i}") for i, share in enumerate(shares)]
         self.inner = AdamW(self.weights, betas, eps, weight_decay, [bucket.kind for bucket in buckets])
 
     def step(self, gradients: tuple[Tensor, ...], rate: float, step: int) -> None:
@@ -70,8 +70,13 @@ class ShardedAdamW:
 
     def _take(self, tensors: Sequence[Tensor], shares: Sequence[Parameter]) -> None:
         for share, value in zip(shares, self.shards(tuple(tensors)), strict=True):
-            share.set_data(value)
+            share.set_data(_own(value))
 
     def _whole(self, number: int, share: Parameter) -> dict[int, Tensor]:
         with lost_workers_told():
             return self.shards.put_together(number, share.value())
+
+
+def _own(share: Tensor) -> Tensor:
+    """Memory of its own: a slice in PyNative is a view, which keeps the whole and cannot be assigned to."""
+    return Tensor(np.array(share.asnumpy()))
