@@ -17,7 +17,7 @@ from openlrm.runners import RUNNERS
 REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
 
-RUNNABLE = ("first-run.md", "checkpoints.md", "extending.md")
+RUNNABLE = ("first-run.md", "preprocessing.md", "checkpoints.md", "extending.md")
 
 # What makes each command small; everything else is as the page has it.
 SMALLER = {

@@ -58,11 +58,11 @@ def test_train(dry, tmp_path, capsys):
     arguments = ("train.lrm", "--config", str(REPO / "configs" / "train-sample-debug.yaml"), data)
     options, facts = dry(*arguments, "seed=7", "train.train_steps=50")
     assert options["seed"] == 7
-    assert facts[:3] == [
+    assert {
         "device CPU, mode 1 (PyNative)",
         "0.2 M parameters, 0.2 M of them trained",
         "1 objects, 1 batches an epoch, 50 steps in all",
-    ]
+    } <= set(facts)
     told, step = re.search(r"time: about (\d+) s for 50 steps: ([\d.]+) s a step", facts[-1]).groups()
     assert int(told) == pytest.approx(50 * float(step), abs=1)
 
