@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,7 +83,9 @@ def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) 
         UserError: no readable picture, too large, or an array that is none.
     """
     if isinstance(image, Image.Image):
-        return _to_float(image)
+        # Pillow decodes when it is asked for pixels: until then it may be anything.
+        with _explained(getattr(image, "filename", None)):
+            return _convert(image, _to_float)
     if not isinstance(image, np.ndarray):
         return _read(image, getattr(image, "name", image), _to_float)
     pixels = image[..., None] if image.ndim == 2 else image
@@ -256,11 +259,21 @@ def _cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
 
 def _read(file: str | os.PathLike | BinaryIO, path: object, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     """Return what `convert` makes of a picture; `path` is what errors name."""
+    with _explained(path), Image.open(file, formats=_FORMATS) as image:
+        return _convert(image, convert)
+
+
+def _convert(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return convert(image)
+
+
+@contextlib.contextmanager
+def _explained(path: object) -> Iterator[None]:
+    """Around opening and decoding a picture: what goes wrong is a UserError."""
     try:
-        with Image.open(file, formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            return convert(image)
+        yield
     except FileNotFoundError as error:
         raise UserError("no such picture", path, "check the path") from error
     except (IsADirectoryError, PermissionError) as error:

@@ -18,7 +18,7 @@ from openlrm.checkpoint import load_triplane, read_tensors, save_triplane
 from openlrm.datasets import list_uids, read_object
 from openlrm.datasets.objaverse import check_uid
 from openlrm.errors import UserError
-from openlrm.utils.images import load_image, load_rgba
+from openlrm.utils.images import load_image, load_pixels, load_rgba
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -137,6 +137,13 @@ def test_bombs_are_refused_without_the_memory_they_ask_for(tmp_path, kind):
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert line
     assert grown < 50, f"{grown:.0f} MiB for a picture that was refused"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pictures_that_were_opened_elsewhere_are_held_to_the_same():
+    """Opening decodes nothing: a picture of Pillow's can still be anything."""
+    assert "100 million" in refused(load_pixels, Image.open(io.BytesIO(png(12_000, 12_000))))
+    assert "damaged" in refused(load_pixels, Image.open(io.BytesIO(PICTURES["png"][:-40])))
 
 
 def stored(array: np.ndarray) -> bytes:
