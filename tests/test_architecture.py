@@ -250,7 +250,8 @@ def device_choices(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         name = getattr(node, "attr", None) or getattr(node, "id", None)
         compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-        if name in ("get_context", "on_ascend") or any(
+        asked = name in ("get_context", "on_ascend") and ast.unparse(node) != "multiprocessing.get_context"
+        if asked or any(
             isinstance(side, ast.Constant) and side.value in ("Ascend", "CPU", "GPU") for side in compared
         ):
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
@@ -262,6 +263,7 @@ def test_device_choices_are_seen():
     assert device_choices("if target == 'Ascend': pass")
     assert device_choices("y = a if on_ascend() else b")
     assert not device_choices("setup_device('CPU', mode=1)")
+    assert not device_choices("multiprocessing.get_context('fork')")
 
 
 def test_kernels_are_chosen_in_ops_alone():
