@@ -251,9 +251,7 @@ def device_choices(source: str) -> list[str]:
         name = getattr(node, "attr", None) or getattr(node, "id", None)
         compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
         asked = name in ("get_context", "on_ascend") and ast.unparse(node) != "multiprocessing.get_context"
-        if asked or any(
-            isinstance(side, ast.Constant) and side.value in ("Ascend", "CPU", "GPU") for side in compared
-        ):
+        if asked or any(isinstance(side, ast.Constant) and side.value in ("Ascend", "CPU", "GPU") for side in compared):
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
     return found
 
