@@ -50,7 +50,7 @@ def build_page(reconstructor: Reconstructor, settings: Settings, samples: list[P
                     yield [
                         str(result.picture),
                         str(result.video) if result.video else None,
-                        str(result.mesh) if result.mesh else None,
+                        None,
                         [str(file) for file in result.files] if number == len(_STEPS) else None,
                         " ".join(result.notes),
                     ]
@@ -58,6 +58,9 @@ def build_page(reconstructor: Reconstructor, settings: Settings, samples: list[P
                         progress(number / len(_STEPS), desc=_STEPS[number])
             except UserError as error:
                 raise gr.Error(_without_paths(error, image), title="This picture does not work") from error
+
+    def find_model(files: list[str] | None) -> str | None:
+        return next((file for file in files or () if file.endswith(".glb")), None)
 
     with gr.Blocks(title="OpenLRM", delete_cache=_CLEANING, analytics_enabled=False) as page:
         gr.Markdown(
@@ -76,14 +79,21 @@ def build_page(reconstructor: Reconstructor, settings: Settings, samples: list[P
                 if samples:
                     gr.Examples([[str(path)] for path in samples], inputs=[image], label="Samples")
             with gr.Column():
-                prepared = gr.Image(label="What the model sees", interactive=False, format="png")
+                prepared = gr.Image(
+                    label="What the model sees", interactive=False, format="png", buttons=["fullscreen"]
+                )
                 note = gr.Markdown()
             with gr.Column():
                 video = gr.Video(label="Turntable", autoplay=True, loop=True, interactive=False)
-                model = gr.Model3D(label="Model (drag to turn)", interactive=False, clear_color=(1, 1, 1, 1))
+                model = gr.Model3D(
+                    label="Model (drag to turn)", interactive=False, clear_color=(1, 1, 1, 1), height=360
+                )
                 files = gr.Files(label="Downloads", interactive=False)
         inputs, outputs = [image, background, recentre, distance], [prepared, video, model, files, note]
-        button.click(generate, inputs, outputs, show_progress_on=[video, model, files])
+        made = button.click(generate, inputs, outputs, show_progress_on=[video, model, files])
+        # In a step of its own: a generator sends its last values twice, and the viewer of gradio 6.31 forgets to start
+        # when the second comes while it is loading.
+        made.success(find_model, files, model, show_progress="hidden")
     return page
 
 
