@@ -1,16 +1,17 @@
 """The density of a field on a regular grid, evaluated only where its surface can be.
 
-Notation: the grid has size^3 points over [-1, 1]^3. Nodes are every stride-th of them, blocks the cubes
-between neighbouring nodes. A block is open when the field may cross the threshold inside it, judged by the
-nodes around it; open blocks are evaluated at every point, the others are filled with the value of a node.
-Then the surface is followed: where it reaches a face that an open block shares with a closed one, that one is
-opened too. So a part of the surface is missed only if all of it hides between nodes, and what is found is
-what evaluating every point finds.
+Notation: the grid has size^3 points over [-1, 1]^3. Nodes are every stride-th of them, a power of two; blocks are the
+cubes between neighbouring nodes. A block is open when the field may cross the threshold inside it, judged by the
+nodes around it. Open blocks are halved along each axis, judged again by the points between, and so on down to blocks
+of two cells, which are evaluated at every point. Then the surface is followed: where it crosses a face of an open
+block, the block behind is opened too. So a part of the surface is missed only if all of it hides between nodes, and
+what is found is what evaluating every point finds. The cost grows with the surface, but for the nodes, which are about
+as many whatever the size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,8 +24,14 @@ Progress = Callable[[int, int], None]
 NODE_SPACING = 0.021
 # A block's field is thought to reach beyond the values at the nodes around it by this part of their range.
 MARGIN = 0.5
+# A half of a block's field reaches beyond its corners by this part of the range around it.
+HALF_MARGIN = 0.25
 # Densities below it are all called empty; it bounds the logarithm.
 DENSITY_FLOOR = 1e-6
+# A brick's side: blocks must not be larger.
+_LARGEST_STRIDE = 8
+# Blocks whose points are listed at once: at most half a million.
+_BLOCKS = 1 << 14
 
 
 class FieldQuery:
@@ -67,24 +74,34 @@ class FieldQuery:
 
 
 class DensityGrid:
-    """Density on size^3 points, with one layer of zeros around them.
+    """Density on size^3 points; it counts as zero around them.
 
     Attributes:
-        padded: (size + 2,)^3 float32, index order x, y, z.
-        values: its inside; values[i, j, k] belongs to the point (axis[i], axis[j], axis[k]).
         axis: (size,) float32 coordinates, -1 to 1 inclusive.
-        nodes: indices along an axis of the nodes, first and last point among them.
+        stride: of the nodes; 1 where they are too far apart to leave anything out.
+        table: (B, B, B) int32 and
+        bricks: (bricks, 512) float32, the densities, see `openlrm.inference.grid_kernels`.
+        blocks: (N, 3) int32, sorted: the open blocks of two cells a side, which hold the surface.
         lowest: smallest density that was evaluated.
         highest: largest density that was evaluated.
+        peak: largest density among points that are evaluated whatever the threshold.
     """
 
     def __init__(self, size: int) -> None:
-        self.padded = np.zeros((size + 2,) * 3, np.float32)
-        self.values = self.padded[1:-1, 1:-1, 1:-1]
+        from openlrm.inference import grid_kernels
+
+        self._kernels = grid_kernels
         self.axis = np.linspace(-1, 1, size).astype(np.float32)
-        self.lowest, self.highest = np.inf, -np.inf
-        stride = max(1, int(NODE_SPACING * (size - 1) / 2))
-        self.nodes = np.unique(np.append(np.arange(0, size, stride), size - 1))
+        self.lowest, self.highest, self.peak = np.inf, -np.inf, -np.inf
+        spacing = max(1, int(NODE_SPACING * (size - 1) / 2))
+        self.stride = min(1 << (spacing.bit_length() - 1), _LARGEST_STRIDE)
+        brick, offset = grid_kernels.BRICK, grid_kernels.OFFSET
+        self.table = np.full(((size + 2 * offset) // brick + 1,) * 3, -1, np.int32)
+        self.bricks = np.empty((0, brick**3), np.float32)
+        self.blocks = np.empty((0, 3), np.int32)
+        # By half the place in its brick: blocks begin at even points.
+        self._opened = np.zeros((0, brick**3 // 2), bool)
+        self._used = 0
 
     def fill(self, density: Field, threshold: float, query: FieldQuery, dense: bool = False) -> None:
         """Evaluate the density wherever its surface at `threshold` can be.
@@ -93,86 +110,108 @@ class DensityGrid:
             density: (P, 3) float32 -> (P,), at least 0.
             threshold: of the surface.
             query: asks, checks and counts.
-            dense: evaluate every point, as a grid of nodes alone would be anyway.
+            dense: evaluate every point, as it is done anyway on small grids.
 
         Raises:
             UserError: a density that is not finite.
         """
-        todo = np.ones(self.values.shape, bool)
-        if dense or len(self.nodes) == len(self.axis):
-            self._evaluate(density, todo, query)
+        size, kernels = len(self.axis), self._kernels
+        if dense or self.stride == 1:
+            every = np.ones((-(-size // 2) + 1,) * 3, bool)
+            self.blocks = self._bases(every, 2)
+            self._evaluate(density, self.blocks, 2, query)
+            self.peak = self.highest
             return
-        todo[...] = False
-        todo[np.ix_(self.nodes, self.nodes, self.nodes)] = True
-        self._evaluate(density, todo, query)
-        coarse = self.node_values()
-        self._spread(coarse)
-        known, opened = todo, np.zeros((len(self.nodes) - 1,) * 3, bool)
-        fresh = _may_cross(coarse, threshold)
-        while fresh.any():
-            todo = self._points_of(fresh)
-            todo &= ~known
-            self._evaluate(density, todo, query)
-            known |= todo
-            opened |= fresh
-            fresh = self._crossed(threshold) & ~opened
+        stride = self.stride
+        blocks = self._bases(_may_cross(self._nodes(density, query), threshold), stride)
+        while stride > 2:
+            self._evaluate(density, blocks, stride, query)
+            halves = np.empty((8 * len(blocks), 3), np.int32)
+            limits = threshold, HALF_MARGIN, DENSITY_FLOOR
+            count = kernels.divide(blocks, stride, size, self.table, self.bricks, *limits, halves)
+            blocks, stride = halves[:count], stride // 2
+        found = []
+        while len(blocks := self._open(blocks)):
+            self._evaluate(density, blocks, 2, query)
+            found.append(blocks)
+            exits = np.empty((6 * len(blocks), 3), np.int32)
+            blocks = exits[: kernels.find_exits(blocks, size, self.table, self.bricks, threshold, exits)]
+        if found:
+            blocks = np.concatenate(found)
+            self.blocks = blocks[np.lexsort(blocks.T[::-1])]
 
-    def node_values(self) -> np.ndarray:
-        """Return the density at the nodes, which is always evaluated."""
-        return self.values[np.ix_(self.nodes, self.nodes, self.nodes)]
+    def _nodes(self, density: Field, query: FieldQuery) -> np.ndarray:
+        """Density at the nodes, with NaN at those outside the grid."""
+        last = len(self.axis) - 1
+        # The last point stands for the node that is the first beyond it.
+        index = np.unique(np.append(np.arange(0, last, self.stride), last))
+        inside = np.empty((len(index),) * 3, np.float32)
+        query.total += inside.size
+        for start in range(0, inside.size, query.chunk):
+            flat = np.arange(start, min(start + query.chunk, inside.size))
+            points = np.stack([self.axis[index[i]] for i in np.unravel_index(flat, inside.shape)], axis=-1)
+            inside.reshape(-1)[flat] = self._ask(density, points, query)
+        self.peak = float(inside.max())
+        return np.pad(inside, (1, 0 if last % self.stride else 1), constant_values=np.nan)
 
-    def _evaluate(self, density: Field, todo: np.ndarray, query: FieldQuery) -> None:
-        query.total += int(np.count_nonzero(todo))
-        for flat in _batches(todo.reshape(-1), query.chunk):
-            index = np.unravel_index(flat, todo.shape)
-            points = np.stack([self.axis[i] for i in index], axis=-1)
-            found = query.ask(density, points, "density").reshape(-1)
-            self.values[index] = found
-            self.lowest = min(self.lowest, float(found.min()))
-            self.highest = max(self.highest, float(found.max()))
+    def _bases(self, marked: np.ndarray, stride: int) -> np.ndarray:
+        """Bases of marked blocks, the first of which begins a stride before the grid."""
+        return (np.argwhere(marked) * stride + (self._kernels.OFFSET - stride)).astype(np.int32)
 
-    def _spread(self, coarse: np.ndarray) -> None:
-        """Give every point the value of the node below it, a corner of each closed block it belongs to."""
-        below = np.searchsorted(self.nodes, np.arange(len(self.axis)), "right") - 1
-        for i, node in enumerate(below):
-            self.values[i] = coarse[node][below][:, below]
+    def _evaluate(self, density: Field, blocks: np.ndarray, stride: int, query: FieldQuery) -> None:
+        """Evaluate the points of blocks that are half a stride apart, as far as they are not known."""
+        self._make_room(blocks, stride)
+        waiting = np.empty((0, 3), np.int32)
+        for start in range(0, len(blocks), _BLOCKS):
+            part = blocks[start : start + _BLOCKS]
+            points = np.empty((27 * len(part), 3), np.int32)
+            count = self._kernels.list_unknown(part, stride, len(self.axis), self.table, self.bricks, points)
+            query.total += count
+            waiting = np.concatenate([waiting, points[:count]])
+            # Whole chunks, as long as there are any: a device compiles for one length.
+            ready = len(waiting) if start + _BLOCKS >= len(blocks) else len(waiting) // query.chunk * query.chunk
+            for first in range(0, ready, query.chunk):
+                asked = waiting[first : min(first + query.chunk, ready)]
+                found = self._ask(density, self.axis[asked - self._kernels.OFFSET], query)
+                self._kernels.store(asked, found, self.table, self.bricks)
+            waiting = waiting[ready:]
 
-    def _points_of(self, blocks: np.ndarray) -> np.ndarray:
-        """Mark the points of these blocks, faces included."""
-        index = np.arange(len(self.axis))
-        before = np.maximum(np.searchsorted(self.nodes, index, "left") - 1, 0)
-        after = np.minimum(np.searchsorted(self.nodes, index, "right") - 1, len(blocks) - 1)
-        points = np.empty(self.values.shape, bool)
-        for i in index:
-            plane = blocks[before[i]] | blocks[after[i]]
-            plane = plane[before] | plane[after]
-            points[i] = plane[:, before] | plane[:, after]
-        return points
+    def _ask(self, density: Field, points: np.ndarray, query: FieldQuery) -> np.ndarray:
+        found = query.ask(density, points, "density").reshape(-1)
+        self.lowest = min(self.lowest, float(found.min()))
+        self.highest = max(self.highest, float(found.max()))
+        return found
 
-    def _crossed(self, threshold: float) -> np.ndarray:
-        """Mark the blocks that have points on both sides, faces included."""
-        sides = []
-        for reach in (np.greater_equal, np.less_equal):
-            rows = []
-            for first, last in zip(self.nodes[:-1], self.nodes[1:], strict=True):
-                plane = reach(self.values[first : last + 1], threshold).any(axis=0)
-                for axis in (0, 1):
-                    plane = np.moveaxis(plane, axis, 0)
-                    part = np.logical_or.reduceat(plane, self.nodes[:-1]) | plane[self.nodes[1:]]
-                    plane = np.moveaxis(part, 0, axis)
-                rows.append(plane)
-            sides.append(np.stack(rows))
-        return sides[0] & sides[1]
+    def _open(self, blocks: np.ndarray) -> np.ndarray:
+        """Those blocks of two cells that are not open yet, once each; they are from now on."""
+        self._make_room(blocks, 2)
+        fresh = np.empty_like(blocks)
+        return fresh[: self._kernels.open_blocks(blocks, self.table, self._opened, fresh)]
+
+    def _make_room(self, blocks: np.ndarray, stride: int) -> None:
+        """Make the bricks that blocks have points in."""
+        self._used = self._kernels.number_bricks(blocks, stride, self.table, self._used)
+        missing = self._used - len(self.bricks)
+        if missing > 0:
+            missing = max(missing, len(self.bricks) // 4)
+            self.bricks = np.concatenate([self.bricks, np.full((missing, self.bricks.shape[1]), np.nan, np.float32)])
+            self._opened = np.concatenate([self._opened, np.zeros((missing, self._opened.shape[1]), bool)])
 
 
 def _may_cross(coarse: np.ndarray, threshold: float) -> np.ndarray:
-    """Mark the blocks, from (n,)^3 node values, whose field may lie on both sides of the threshold."""
+    """Mark the blocks, from (n,)^3 node values, whose field may lie on both sides of the threshold.
+
+    The outermost blocks stick out of the grid, where there is no density. Nodes there are NaN.
+    """
     # The field is smooth in raw density; after softplus it is flat where empty and hides what rises beside
     # it.
     raw, level = _inverse_softplus(coarse), _inverse_softplus(np.float32(threshold))
-    low, high = _neighbours(raw, np.minimum), _neighbours(raw, np.maximum)
+    low, high = _neighbours(raw, np.fmin), _neighbours(raw, np.fmax)
     margin = MARGIN * (high - low)
-    return (high + margin >= level) & (low - margin <= level)
+    low -= margin
+    for axis in range(3):
+        np.moveaxis(low, axis, 0)[[0, -1]] = -np.inf
+    return (high + margin >= level) & (low <= level)
 
 
 def _neighbours(nodes: np.ndarray, extreme: np.ufunc) -> np.ndarray:
@@ -190,15 +229,3 @@ def _neighbours(nodes: np.ndarray, extreme: np.ufunc) -> np.ndarray:
 def _inverse_softplus(density: np.ndarray) -> np.ndarray:
     density = np.maximum(density, DENSITY_FLOOR)
     return density + np.log(-np.expm1(-density))
-
-
-def _batches(mask: np.ndarray, length: int) -> Iterator[np.ndarray]:
-    """Indices where a flat mask is set, `length` at a time, without listing them all at once."""
-    window, pending = 1 << 22, np.empty(0, np.int64)
-    for start in range(0, len(mask), window):
-        pending = np.concatenate([pending, start + np.flatnonzero(mask[start : start + window])])
-        while len(pending) >= length:
-            yield pending[:length]
-            pending = pending[length:]
-    if len(pending):
-        yield pending

@@ -187,7 +187,7 @@ def test_the_sparse_mesh_is_the_dense_mesh(name):
 def test_the_surface_is_followed_into_blocks_the_nodes_do_not_show():
     """A rod thinner than the node spacing grows out of a ball and passes between nodes."""
     grid = DensityGrid(SPARSE_SIZE)
-    between = float((grid.axis[grid.nodes[50]] + grid.axis[grid.nodes[51]]) / 2)
+    between = float((grid.axis[50 * grid.stride] + grid.axis[51 * grid.stride]) / 2)
     half = 0.3 * float(grid.axis[1] - grid.axis[0])
 
     def density(points):
