@@ -12,6 +12,8 @@ from openlrm.utils.mesh_io import Texture
 _PADDING = 6
 # How far beyond a chart's edge interpolation looks: a texel and its diagonal.
 _MARGIN = np.float32(1.5)
+# xatlas takes faces of an area below 1e-7 for nothing and leaves them out.
+_UNWRAP_SCALE = np.float32(1000)
 
 
 def bake(vertices: np.ndarray, faces: np.ndarray, color: Field, size: int, query: FieldQuery) -> Texture:
@@ -50,7 +52,7 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, size: int) -> tuple[np.ndarr
     import xatlas
 
     atlas = xatlas.Atlas()
-    atlas.add_mesh(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.uint32))
+    atlas.add_mesh(vertices.astype(np.float32) * _UNWRAP_SCALE, np.ascontiguousarray(faces, np.uint32))
     packing = xatlas.PackOptions()
     packing.resolution, packing.padding, packing.create_image = size, _PADDING, False
     atlas.generate(xatlas.ChartOptions(), packing)

@@ -78,6 +78,15 @@ def test_uv_belongs_to_the_mesh(mesh, texture):
     assert 0.3 < area <= 1, "charts fill the square and do not overlap"
 
 
+def test_small_faces_have_their_place(mesh):
+    """At a thousandth of the size every face is smaller than xatlas looks at."""
+    from openlrm.inference.texture import unwrap
+
+    uv, _, faces = unwrap(mesh.vertices / 1000, mesh.faces, 256)
+    a, b, c = np.moveaxis(uv[faces], 1, 0)
+    assert (np.cross(b - a, c - a) != 0).all()
+
+
 def test_smaller_levels_hold_no_foreign_colour(mesh):
     """A plain object stays plain at every level of the texture."""
     from openlrm.inference.texture import bake
