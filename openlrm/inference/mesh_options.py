@@ -14,7 +14,8 @@ from openlrm.utils.mesh_io import TEXTURED_FORMATS
 
 TEXTURES = ("none", "atlas")
 TEXTURE_FACES = 40_000
-"""Faces that are unwrapped where nobody says; the time of unwrapping grows faster than their number."""
+"""Faces that are unwrapped where nobody says. The time grows faster than their number: 2.5 s for 20 000 faces of a
+fitted object, 8 s for 40 000, 27 s for 80 000 (two busy cores)."""
 
 
 @dataclass

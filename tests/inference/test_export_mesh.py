@@ -1,12 +1,18 @@
 """From a scene to a mesh file with its options, for a field that is known."""
 
+import importlib
+import inspect
+
 import numpy as np
 import pytest
 import trimesh
 
+from openlrm.config import load_config
 from openlrm.errors import UserError
 from openlrm.inference.export import export_mesh
 from openlrm.inference.mesh import extract_mesh
+from openlrm.launch import main
+from openlrm.runners import RUNNERS
 
 pytest.importorskip("xatlas", reason="xatlas is not installed: pip install openlrm-mindspore[texture]")
 pytest.importorskip("fast_simplification", reason="fast-simplification is not installed")
@@ -74,3 +80,26 @@ def test_a_format_without_textures_costs_no_work(tmp_path):
     with pytest.raises(UserError, match="holds no texture"):
         export_mesh(None, tmp_path / "x.stl", texture="atlas")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("runner", ["infer.lrm", "fit.triplane"])
+def test_options_of_the_runners_are_those_of_the_export(runner):
+    module, name = RUNNERS[runner][0].split(":")
+    schema = getattr(importlib.import_module(module), name).Config
+    required = ["data_root=a", "uid=b"] if runner == "fit.triplane" else []
+    texts = {"mesh_size": 64, "mesh_thres": 2.5, "mesh_smooth": 2, "mesh_faces": 900, "mesh_texture": "atlas"}
+    texts |= {"texture_size": 256, "mesh_metres": 0.5, "mesh_unlit": "false"}
+    config = load_config(schema, overrides=[*required, *(f"{key}={value}" for key, value in texts.items())])
+    wanted = {"size": 64, "threshold": 2.5, "smooth": 2, "faces": 900, "texture": "atlas"}
+    wanted |= {"texture_size": 256, "metres": 0.5, "unlit": False}
+    assert config.mesh_arguments() == wanted
+    assert set(wanted) == set(inspect.signature(export_mesh).parameters) - {"scene", "path"}
+    # Without options a runner writes what a caller in Python gets.
+    plain = load_config(schema, overrides=required).mesh_arguments()
+    assert plain == {name: inspect.signature(export_mesh).parameters[name].default for name in plain}
+
+
+@pytest.mark.parametrize("command", [["infer.lrm", "planes_input=x"], ["fit.triplane", "data_root=x", "uid=y"]])
+def test_runners_refuse_before_the_work(command, capsys):
+    assert main([*command, "export_mesh=true", "mesh_format=ply", "mesh_texture=atlas"]) == 2
+    assert ".ply holds no texture" in capsys.readouterr().err
