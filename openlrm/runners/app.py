@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -64,6 +65,7 @@ class App(Runner):
         setup_logging(cfg.logger)
         if importlib.util.find_spec("gradio") is None:
             raise UserError("the page needs gradio", hint="pip install -e '.[app]'")
+        _check_address(cfg.host, cfg.port)
         from openlrm.api import load_model
         from openlrm.app.job import Settings
         from openlrm.app.page import build_page
@@ -81,23 +83,33 @@ class App(Runner):
         # One picture at a time: a second one would only slow down the first.
         page.queue(max_size=cfg.queue_size, default_concurrency_limit=1)
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        try:
-            page.launch(
-                server_name=cfg.host,
-                server_port=cfg.port,
-                max_file_size=cfg.max_upload_mb * 2**20,
-                share=False,
-                show_error=False,
-                quiet=True,
-                footer_links=["gradio"],
-                run_history=False,
-                prevent_thread_lock=True,
-            )
-        except OSError as error:
-            raise UserError(f"cannot listen on {cfg.host}:{cfg.port} ({error})", hint="choose another port") from error
+        page.launch(
+            server_name=cfg.host,
+            server_port=cfg.port,
+            max_file_size=cfg.max_upload_mb * 2**20,
+            share=False,
+            show_error=False,
+            quiet=True,
+            footer_links=["gradio"],
+            run_history=False,
+            prevent_thread_lock=True,
+        )
         logger.info("model %s; open http://%s:%d", reconstructor.name, cfg.host, cfg.port)
         try:
             page.block_thread()
         finally:
             page.close()
         return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Try to listen there, before a model is loaded for nothing."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {host}:{port} ({error.strerror})", hint="choose another host or port"
+        ) from error
