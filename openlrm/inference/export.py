@@ -15,10 +15,11 @@ from openlrm.inference.mesh_edit import decimate
 from openlrm.inference.mesh_edit import smooth as smooth_mesh
 from openlrm.inference.mesh_options import TEXTURE_FACES, check_mesh_request
 from openlrm.inference.scene import Scene, normalise_depth
+from openlrm.inference.surface_color import DEPTH, seen_color
 from openlrm.inference.texture import bake
 from openlrm.inference.tiles import POINTS
 from openlrm.utils.images import to_uint8
-from openlrm.utils.mesh_io import save_mesh, save_textured_mesh
+from openlrm.utils.mesh_io import save_mesh, save_textured_mesh, vertex_normals
 from openlrm.utils.video import VideoWriter
 
 # Half the cube's diagonal: what is in the cube is at most this far before or behind its centre.
@@ -74,10 +75,11 @@ def export_mesh(
     texture_size: int = 1024,
     metres: float | None = None,
     unlit: bool = True,
+    color_depth: float = DEPTH,
 ) -> tuple[int, int]:
     """Extract the mesh, finish it and write it in the format of its suffix.
 
-    Colours are asked of the field at the place where smoothing and decimation have moved the surface.
+    Colours are asked of the field where smoothing and decimation have moved the surface.
 
     Args:
         scene: what is meshed.
@@ -90,6 +92,8 @@ def export_mesh(
         texture_size: side of the texture in pixels.
         metres: longest side of the written mesh, about the origin; as it is in the field without it.
         unlit: viewers show the colours as they are; otherwise they light them.
+        color_depth: how deep under the surface colours are added up, see `openlrm.inference.surface_color`; 0 for
+            those at the surface.
 
     Returns:
         Number of vertices and of faces.
@@ -98,10 +102,6 @@ def export_mesh(
         UserError: no surface at the threshold (names one that would do), an unknown format or texture, a package
             that is missing, or a place that cannot be written.
     """
-
-    def color(points: np.ndarray) -> np.ndarray:
-        return scene.field(points)[1]
-
     textured = texture != "none"
     check_mesh_request(path, faces, texture)
     with _points_bar("mesh") as progress:
@@ -109,14 +109,17 @@ def export_mesh(
     corners, triangles = smooth_mesh(mesh.vertices, mesh.faces, smooth), mesh.faces
     corners, triangles = decimate(corners, triangles, TEXTURE_FACES if textured and faces is None else faces)
     scale = 1.0 if metres is None else metres / np.ptp(corners, axis=0).max()
+    color = seen_color(scene.field, color_depth)
     if textured:
         with _points_bar("texture") as progress:
             baked = bake(corners, triangles, color, texture_size, FieldQuery(POINTS, progress))
         save_textured_mesh(path, corners * scale, triangles, baked, unlit)
     else:
-        colors = mesh.colors
-        if corners is not mesh.vertices:
-            colors = np.clip(FieldQuery(POINTS).ask(color, corners, "colour"), 0, 1)
+        rays = np.concatenate([corners, vertex_normals(corners, triangles)], axis=1, dtype=np.float32)
+        with _points_bar("colours") as progress:
+            query = FieldQuery(POINTS, progress)
+            query.total = len(rays)
+            colors = np.clip(query.ask(color, rays, "colour"), 0, 1)
         save_mesh(path, corners * scale, triangles, colors, unlit)
     return len(corners), len(triangles)
 

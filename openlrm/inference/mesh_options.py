@@ -10,6 +10,7 @@ from typing import Optional
 
 from openlrm.config import option
 from openlrm.errors import UserError
+from openlrm.inference.surface_color import DEPTH
 from openlrm.utils.mesh_io import TEXTURED_FORMATS
 
 TEXTURES = ("none", "atlas")
@@ -42,6 +43,10 @@ class MeshOptions:
         True, "glb: viewers show the colours as they are, light of the picture included; false: they add light"
     )
 
+    mesh_color_depth: float = option(
+        DEPTH, "how deep under the surface colours are added up, as views do; 0: those at it", minimum=0, maximum=1
+    )
+
     def mesh_arguments(self) -> dict:
         """Keyword arguments of `openlrm.inference.export.export_mesh`."""
         return {
@@ -53,6 +58,7 @@ class MeshOptions:
             "texture_size": self.texture_size,
             "metres": self.mesh_metres,
             "unlit": self.mesh_unlit,
+            "color_depth": self.mesh_color_depth,
         }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from openlrm.inference.density_grid import Field, FieldQuery
 from openlrm.utils.images import to_uint8
-from openlrm.utils.mesh_io import Texture
+from openlrm.utils.mesh_io import Texture, vertex_normals
 
 # Texels between charts, so that a viewer that interpolates never mixes two of them.
 _PADDING = 6
@@ -25,7 +25,7 @@ def bake(vertices: np.ndarray, faces: np.ndarray, color: Field, size: int, query
     Args:
         vertices: (V, 3) float32.
         faces: (F, 3).
-        color: (P, 3) float32 points -> (P, 3) colour, clipped to [0, 1].
+        color: (P, 6) float32 points and normals -> (P, 3) colour, clipped to [0, 1].
         size: side of the texture in texels.
         query: asks, checks and counts.
 
@@ -33,7 +33,8 @@ def bake(vertices: np.ndarray, faces: np.ndarray, color: Field, size: int, query
         UserError: a colour that is not finite.
     """
     uv, vertex, corners = unwrap(vertices, faces, size)
-    picture = _paint(uv * np.float32(size), corners, vertices[vertex], color, size, query)
+    rays = np.concatenate([vertices, vertex_normals(vertices, faces)], axis=1, dtype=np.float32)
+    picture = _paint(uv * np.float32(size), corners, rays[vertex], color, size, query)
     return Texture(uv, vertex, corners, picture)
 
 
@@ -61,9 +62,9 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, size: int) -> tuple[np.ndarr
 
 
 def _paint(
-    uv: np.ndarray, corners: np.ndarray, positions: np.ndarray, color: Field, size: int, query: FieldQuery
+    uv: np.ndarray, corners: np.ndarray, rays: np.ndarray, color: Field, size: int, query: FieldQuery
 ) -> np.ndarray:
-    """Colour a picture (size, size, 3) uint8; uv in texels, positions (T, 3) of its rows."""
+    """Colour a picture (size, size, 3) uint8; uv in texels, rays (T, 6) of its rows."""
     from scipy.ndimage import distance_transform_edt
 
     from openlrm.inference.texture_raster import claim_texels, place_texels
@@ -75,8 +76,8 @@ def _paint(
     query.total += len(texels)
     for start in range(0, len(texels), query.chunk):
         part = texels[start : start + query.chunk]
-        points = np.empty((len(part), 3), np.float32)
-        place_texels(part, owner, uv, corners, positions, points)
+        points = np.empty((len(part), 6), np.float32)
+        place_texels(part, owner, uv, corners, rays, points)
         picture.reshape(-1, 3)[part] = to_uint8(np.clip(query.ask(color, points, "colour"), 0, 1))
     row, column = distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
     return picture[row, column]

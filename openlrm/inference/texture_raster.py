@@ -74,21 +74,21 @@ def claim_texels(uv, faces, margin, owner, distance):
 
 @njit(nogil=True, cache=True)
 def place_texels(texels, owner, uv, faces, vertices, points):
-    """Find the points of the surface that texels show.
+    """Find the points of the surface that texels show, or whatever else varies linearly on a face.
 
     Args:
         texels: (N,) flat indices.
         owner: (S, S) of `claim_texels`.
         uv: as there.
         faces: as there.
-        vertices: (T, 3) float32 position of every row of uv.
-        points: (N, 3) float32, written.
+        vertices: (T, D) float32, of every row of uv.
+        points: (N, D) float32, written.
     """
     size = len(owner)
     for i in range(len(texels)):
         row, column = texels[i] // size, texels[i] % size
         face = faces[owner[row, column]]
         wa, wb, wc, _ = _nearest(f32(column) + f32(0.5), f32(row) + f32(0.5), _corners(uv, face))
-        for axis in range(3):
+        for axis in range(vertices.shape[1]):
             a, b, c = vertices[face[0], axis], vertices[face[1], axis], vertices[face[2], axis]
             points[i, axis] = wa * a + wb * b + wc * c

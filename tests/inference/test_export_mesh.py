@@ -36,7 +36,7 @@ def read(path):
 
 
 def test_all_faces_by_themselves(tmp_path):
-    vertices, faces = export_mesh(Ellipsoid(), tmp_path / "x.ply", 32, 3.0)
+    vertices, faces = export_mesh(Ellipsoid(), tmp_path / "x.ply", 32, 3.0, color_depth=0)
     mesh = read(tmp_path / "x.ply")
     assert (vertices, faces) == (len(mesh.vertices), len(mesh.faces))
     np.testing.assert_allclose(mesh.visual.vertex_colors[:, :3] / 255, (mesh.vertices + 1) / 2, atol=0.003)
@@ -47,6 +47,7 @@ def test_few_faces_smoothed_with_colours_of_their_places(tmp_path, texture):
     """Colours are asked after the edits; the file's size in metres changes places, not colours."""
     path = tmp_path / "x.obj"
     options = {"faces": 600, "smooth": 3, "metres": 0.4, "texture": texture, "texture_size": 128}
+    options["color_depth"] = 0
     vertices, faces = export_mesh(Ellipsoid(), path, 48, 3.0, **options)
     assert 550 < faces <= 600
     mesh = read(path)
@@ -88,10 +89,10 @@ def test_options_of_the_runners_are_those_of_the_export(runner):
     schema = getattr(importlib.import_module(module), name).Config
     required = ["data_root=a", "uid=b"] if runner == "fit.triplane" else []
     texts = {"mesh_size": 64, "mesh_thres": 2.5, "mesh_smooth": 2, "mesh_faces": 900, "mesh_texture": "atlas"}
-    texts |= {"texture_size": 256, "mesh_metres": 0.5, "mesh_unlit": "false"}
+    texts |= {"texture_size": 256, "mesh_metres": 0.5, "mesh_unlit": "false", "mesh_color_depth": 0.02}
     config = load_config(schema, overrides=[*required, *(f"{key}={value}" for key, value in texts.items())])
     wanted = {"size": 64, "threshold": 2.5, "smooth": 2, "faces": 900, "texture": "atlas"}
-    wanted |= {"texture_size": 256, "metres": 0.5, "unlit": False}
+    wanted |= {"texture_size": 256, "metres": 0.5, "unlit": False, "color_depth": 0.02}
     assert config.mesh_arguments() == wanted
     assert set(wanted) == set(inspect.signature(export_mesh).parameters) - {"scene", "path"}
     # Without options a runner writes what a caller in Python gets.

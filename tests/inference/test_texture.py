@@ -32,7 +32,7 @@ def mesh():
 def texture(mesh):
     from openlrm.inference.texture import bake
 
-    return bake(mesh.vertices, mesh.faces, waves, 512, FieldQuery(10_000))
+    return bake(mesh.vertices, mesh.faces, lambda rays: waves(rays[:, :3]), 512, FieldQuery(10_000))
 
 
 def on_the_surface(mesh, uv, uv_faces, count=20_000):
@@ -69,6 +69,18 @@ def test_the_texture_shows_the_field(mesh, texture):
     assert psnr(look_up(texture.picture, uv * [1, -1] + [0, 1]), truth) < 20, "a picture upside down is seen"
 
 
+def test_the_color_is_asked_with_the_normal(mesh):
+    """A ball's normals point away from its centre; the texture's are those of the mesh, so within a few degrees."""
+    from openlrm.inference.texture import bake
+
+    ball = extract_mesh(lambda p: np.maximum(3 + 9 * (0.6 - np.linalg.norm(p, axis=1)), 0), waves, size=40)
+    seen = []
+    bake(ball.vertices, ball.faces, lambda rays: seen.append(rays) or rays[:, :3] * 0, 128, FieldQuery(10_000))
+    points, normals = np.split(np.concatenate(seen), 2, axis=1)
+    cosine = (points * normals).sum(1) / np.linalg.norm(points, axis=1) / np.linalg.norm(normals, axis=1)
+    assert cosine.min() > 0.95
+
+
 def test_uv_belongs_to_the_mesh(mesh, texture):
     np.testing.assert_array_equal(texture.vertex[texture.faces], mesh.faces)
     assert texture.uv.min() >= 0 and texture.uv.max() <= 1
@@ -91,7 +103,9 @@ def test_smaller_levels_hold_no_foreign_colour(mesh):
     """A plain object stays plain at every level of the texture."""
     from openlrm.inference.texture import bake
 
-    picture = bake(mesh.vertices, mesh.faces, lambda p: np.full_like(p, 0.25), 128, FieldQuery(10_000)).picture
+    picture = bake(
+        mesh.vertices, mesh.faces, lambda rays: np.full_like(rays[:, :3], 0.25), 128, FieldQuery(10_000)
+    ).picture
     assert set(np.unique(picture)) == {64}
 
 
@@ -99,7 +113,7 @@ def test_colours_that_are_not_finite(mesh):
     from openlrm.inference.texture import bake
 
     with pytest.raises(UserError, match="colour is NaN"):
-        bake(mesh.vertices, mesh.faces, lambda p: p * np.float32(np.nan), 64, FieldQuery(10_000))
+        bake(mesh.vertices, mesh.faces, lambda rays: rays[:, :3] * np.float32(np.nan), 64, FieldQuery(10_000))
 
 
 def volume(vertices, faces):
