@@ -34,7 +34,8 @@ def reconstruct(
         background: how the object is cut out, see `openlrm.preprocess.prepare_picture`.
         recentre: centre and scale the object as the models expect it; without it an object that is cut out stays
             where it is in the picture.
-        source_cam_dist: distance of the camera that took the picture, in units of the scene, whose cube is 2 wide.
+        source_cam_dist: distance of the camera that took the picture, in units of the scene, whose cube is 2 wide; a
+            recentred object is scaled to what that camera sees of an object of the training's size.
         device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
 
     Returns:
@@ -44,9 +45,9 @@ def reconstruct(
         UserError: picture, model or option that cannot be used.
     """
     from openlrm.inference.reconstruct import Reconstructor
-    from openlrm.preprocess import prepare_picture
+    from openlrm.preprocess import border_ratio_at, prepare_picture
 
-    picture = prepare_picture(image, background, recentre).pixels
+    picture = prepare_picture(image, background, recentre, border_ratio_at(source_cam_dist)).pixels
     reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
     name = image if isinstance(image, (str, os.PathLike)) else "the picture"
     return reconstructor(picture, source_cam_dist, name=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openlrm.errors import UserError
-from openlrm.preprocess import missing_for_rembg, prepare_picture
+from openlrm.preprocess import border_ratio_at, missing_for_rembg, prepare_picture
 from openlrm.utils.images import save_image
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run_job(
         UserError: a picture that cannot be used.
     """
     result = Result()
-    prepared = prepare_picture(image, background, recentre)
+    prepared = prepare_picture(image, background, recentre, border_ratio_at(source_cam_dist))
     result.notes.append(_told(prepared.background, background))
     result.picture = _kept(result, folder / "input.png")
     save_image(result.picture, prepared.pixels)

@@ -1,6 +1,6 @@
 """From a photograph to the picture a model expects: object cut out, centred, of the right size."""
 
-from openlrm.preprocess.framing import BORDER_RATIO, recentre
+from openlrm.preprocess.framing import BORDER_RATIO, border_ratio_at, recentre
 from openlrm.preprocess.picture import BACKGROUNDS, PreparedPicture, prepare_picture
 from openlrm.preprocess.plain import remove_plain_background
 from openlrm.preprocess.rembg_model import missing_for_rembg, remove_with_rembg
@@ -9,6 +9,7 @@ __all__ = [
     "BACKGROUNDS",
     "BORDER_RATIO",
     "PreparedPicture",
+    "border_ratio_at",
     "missing_for_rembg",
     "prepare_picture",
     "recentre",

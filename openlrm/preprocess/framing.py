@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from openlrm.cameras import DEFAULT_DISTANCE
 from openlrm.errors import UserError
 
 BORDER_RATIO = 0.18
@@ -17,6 +18,19 @@ the 25 rendered objects at hand, brought to that distance, fill 0.64 in the medi
 
 # Opacity from which a pixel counts as the object's; less is the soft tail of an edge.
 _SEEN = 0.1
+
+
+def border_ratio_at(distance: float) -> float:
+    """Margin that shows an object of the training's size, told that the camera stood at this distance.
+
+    Args:
+        distance: of the source camera, world units; `BORDER_RATIO` belongs to 2.0, and an object seen from twice as far
+            is half as long.
+
+    Returns:
+        A border ratio in [0, 0.45].
+    """
+    return min(max(0.5 - (0.5 - BORDER_RATIO) * DEFAULT_DISTANCE / distance, 0.0), 0.45)
 
 
 def recentre(rgba: np.ndarray, border_ratio: float = BORDER_RATIO, size: int = 512) -> np.ndarray:

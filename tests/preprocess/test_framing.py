@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from openlrm.errors import UserError
-from openlrm.preprocess import BORDER_RATIO, missing_for_rembg, prepare_picture, recentre
+from openlrm.preprocess import BORDER_RATIO, border_ratio_at, missing_for_rembg, prepare_picture, recentre
 
 
 def box(height: int, width: int, top: int, left: int, side: tuple[int, int] = (200, 120)) -> np.ndarray:
@@ -32,6 +32,15 @@ def test_extent_and_place(height, width, top, left, border):
     if border:
         assert out[..., 3].sum() == pytest.approx(scale**2 * height * width, rel=0.02)
     assert np.abs(out[seen][:, :3] - [1, 0, 0]).max() < 0.02
+
+
+def test_margin_follows_the_distance():
+    """What is seen from twice as far is half as long, up to the limits of `recentre`."""
+    filled = {distance: 1 - 2 * border_ratio_at(distance) for distance in (1.0, 2.0, 2.5, 4.0, 1e6)}
+    assert filled[2.0] == pytest.approx(1 - 2 * BORDER_RATIO)
+    assert filled[4.0] == pytest.approx(filled[2.0] / 2)
+    assert filled[2.5] == pytest.approx(filled[2.0] * 0.8)
+    assert filled[1.0] == 1 and filled[1e6] == pytest.approx(0.1)
 
 
 def test_nothing_and_nonsense():

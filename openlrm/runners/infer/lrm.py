@@ -177,10 +177,11 @@ class InferLRM(Runner):
         return 0
 
     def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Scene:
-        from openlrm.preprocess import prepare_picture
+        from openlrm.preprocess import border_ratio_at, prepare_picture
 
         cfg = self.config
-        picture = prepare_picture(image, cfg.background, cfg.recentre).pixels
+        margin = border_ratio_at(cfg.source_cam_dist)
+        picture = prepare_picture(image, cfg.background, cfg.recentre, margin).pixels
         return reconstructor(picture, cfg.source_cam_dist, cfg.renderer, name=image)
 
     def _targets(self, model: str, uid: str) -> dict[str, Path]:
