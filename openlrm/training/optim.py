@@ -153,6 +153,11 @@ def clip_factor(norm: float, limit: float) -> float:
     return min(1.0, limit / norm) if norm > 0 else 1.0
 
 
+def variable(gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients as an argument of a Cell: graph mode takes a plain tuple for a constant and compiles in every step."""
+    return ms.mutable(tuple(gradients))
+
+
 def _zeros_like(parameter: Parameter, kind: str) -> Parameter:
     zeros = initializer("zeros", parameter.shape, ms.float32)
     return Parameter(zeros, name=f"optimizer.{kind}.{parameter.name}", requires_grad=False)

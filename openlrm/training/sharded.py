@@ -14,7 +14,7 @@ from mindspore import Parameter, Tensor, ops
 from openlrm.parallel import World
 from openlrm.parallel.buckets import BUCKET, Shards, make_buckets
 from openlrm.parallel.world import lost_workers_told
-from openlrm.training.optim import AdamW, decays
+from openlrm.training.optim import AdamW, decays, variable
 
 
 class ShardedAdamW:
@@ -48,7 +48,7 @@ class ShardedAdamW:
 
     def step(self, gradients: tuple[Tensor, ...], rate: float, step: int) -> None:
         """Change the parameters; arguments as `AdamW.step`'s, gradients the same on every worker."""
-        self.inner.step(self.shards(gradients), rate, step)
+        self.inner.step(variable(self.shards(gradients)), rate, step)
         for number, share in enumerate(self.weights):
             for i, value in self._whole(number, share).items():
                 ops.assign(self.parameters[i], value)

@@ -15,7 +15,7 @@ from openlrm.parallel.buckets import GradientSum
 from openlrm.parallel.world import lost_workers_told
 from openlrm.training.config import TrainConfig
 from openlrm.training.ema import MovingAverage
-from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_factor
+from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_factor, variable
 from openlrm.training.precision import LossScaler
 from openlrm.training.schedule import learning_rate
 from openlrm.training.sharded import ShardedAdamW
@@ -76,11 +76,11 @@ class Update:
         for part, batch in enumerate(batches):
             results.append(self.gradient(batch, step, part, scale))
             if self.sums is not None:
-                self.sums(results[-1].gradients)
-        gradients = results[-1].gradients if self.sums is None else self.sums.take()
+                self.sums(variable(results[-1].gradients))
+        gradients = variable(results[-1].gradients if self.sums is None else self.sums.take())
         if self.reduce is not None:
             with lost_workers_told():
-                gradients = self.reduce(gradients)
+                gradients = variable(self.reduce(gradients))
         divisor = scale * len(results) * self.world.size
         norm = float(self.norm(gradients).asnumpy()) / divisor
         parts = self._parts(results)
@@ -90,7 +90,7 @@ class Update:
         if applied:
             factor = (clip_factor(norm, optim.max_grad_norm) if optim.clip_grad else 1.0) / divisor
             if factor != 1:
-                gradients = self.scale(gradients, Tensor(factor, ms.float32))
+                gradients = variable(self.scale(gradients, Tensor(factor, ms.float32)))
             self.optimizer.step(gradients, rate, self.updates)
             if self.average is not None:
                 self.average.update(self.updates)

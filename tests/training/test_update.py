@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from openlrm.ops import setup_device
 from openlrm.training.config import OptimConfig, PrecisionConfig, SchedulerConfig, TrainConfig
 from openlrm.training.update import Update
 
@@ -115,3 +116,15 @@ def test_state_goes_on_bit_for_bit(update, targets):
     np.testing.assert_array_equal(weight(second), weight(straight))
     for name, value in straight.state().items():
         np.testing.assert_array_equal(second.state()[name], value, name)
+
+
+def test_graph_mode_compiles_once(update, targets):
+    setup_device("CPU", 0)
+    try:
+        run = update(gradient_accumulation_steps=2, optim=OptimConfig(start_learning_rate=0.1, max_grad_norm=0.1))
+        for step in range(3):
+            run(targets(float(step), 2.0), step)
+    finally:
+        setup_device("CPU", 1)
+    cells = (run.sums, run.norm, run.scale, run.optimizer)
+    assert [len(cell.compile_cache) for cell in cells] == [1, 1, 1, 1]
