@@ -40,7 +40,7 @@ class MeshOptions:
         maximum=1e6,
     )
     mesh_unlit: bool = option(
-        True, "glb: viewers show the colours as they are, light of the picture included; false: they add light"
+        True, "glb, obj: viewers show the colours as they are, light of the picture included; false: they add light"
     )
 
     mesh_color_depth: float = option(
