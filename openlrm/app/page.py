@@ -40,7 +40,7 @@ def build_page(reconstructor: Reconstructor, settings: Settings, samples: list[P
         image: str | None, background: str, recentre: bool, distance: float, progress=watched
     ) -> Iterator[list]:
         if image is None:
-            raise gr.Error("Give a picture first.", title="No picture")
+            raise gr.Error("Give a picture first.", title="No picture", print_exception=False)
         with tempfile.TemporaryDirectory(prefix="openlrm-") as folder:
             steps = run_job(reconstructor, image, Path(folder), settings, background, recentre, distance)
             try:
@@ -57,7 +57,9 @@ def build_page(reconstructor: Reconstructor, settings: Settings, samples: list[P
                     if number < len(_STEPS):
                         progress(number / len(_STEPS), desc=_STEPS[number])
             except UserError as error:
-                raise gr.Error(_without_paths(error, image), title="This picture does not work") from error
+                raise gr.Error(
+                    _without_paths(error, image), title="This picture does not work", print_exception=False
+                ) from error
 
     def find_model(files: list[str] | None) -> str | None:
         return next((file for file in files or () if file.endswith(".glb")), None)

@@ -18,7 +18,7 @@ _NETWORK = "u2net"
 def missing_for_rembg() -> str | None:
     """Say what `remove_with_rembg` lacks here, in words for the user; None when it can work."""
     if importlib.util.find_spec("rembg") is None:
-        return "the package rembg is not installed (pip install 'rembg[cpu]')"
+        return "the package rembg is not installed (pip install -e '.[rembg]')"
     file = _weights()
     return None if file.is_file() else f"rembg's network is not on this machine (expected {file})"
 
