@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 import openlrm
-from openlrm import api
+from openlrm import api, launch
 from openlrm.errors import UserError
 from openlrm.inference.mesh import extract_mesh
 
@@ -166,3 +166,15 @@ def test_input_size_of_a_model(tmp_path, golden_dir):
     (tmp_path / "cfg.yaml").write_text("data: 3\n")
     with pytest.raises(UserError, match="source_image_res"):
         size({})
+
+
+def test_infer_lrm_prepares_pictures_when_it_is_told_to(scene, tmp_path, golden_dir):
+    arguments = ["infer.lrm", f"model_name={golden_dir}", f"image_input={SAMPLES / 'knight.png'}", "export_planes=true"]
+    arguments += [f"planes_dump={tmp_path}", "device_target=CPU", "logger=error"]
+    made = []
+    for options in (["background=auto", "recentre=true"], []):
+        assert launch.main([*arguments, *options]) == 0
+        made.append(openlrm.load_scene(tmp_path / "knight.safetensors", "CPU").planes.asnumpy())
+    expected = scene.planes.asnumpy()
+    np.testing.assert_allclose(made[0], expected, atol=1e-4)
+    assert np.abs(made[1] - expected).max() > 1e-3

@@ -155,6 +155,21 @@ def test_paths_agree_with_look_at(radius, height):
     np.testing.assert_allclose(cameras.turntable(6, radius, height), cameras.look_at(closed[:6]), atol=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-720, 720), st.floats(-89, 89), st.floats(0.5, 5))
+def test_orbit_stands_at_its_angles_and_looks_at_the_origin(azimuth, elevation, radius):
+    a, e = np.deg2rad(azimuth), np.deg2rad(elevation)
+    # Azimuth 0 is -Y; counter-clockwise from there comes +X.
+    position = radius * np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
+    pose = cameras.orbit(azimuth, elevation, radius)
+    np.testing.assert_allclose(pose, cameras.look_at(position), atol=2e-5 * radius)
+
+
+def test_orbit_begins_at_the_source_camera():
+    np.testing.assert_allclose(cameras.orbit(0, 0, 2.5), cameras.default_source_pose(2.5), atol=1e-6)
+    np.testing.assert_allclose(cameras.orbit(10, 90)[:, 3], [0, 0, 2], atol=1e-6)
+
+
 def test_turntable_loops_without_a_repeated_frame():
     poses = cameras.turntable(8)
     steps = np.linalg.norm(np.roll(poses, -1, axis=0)[:, :, 3] - poses[:, :, 3], axis=-1)
