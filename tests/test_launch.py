@@ -1,7 +1,6 @@
 import shlex
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,11 +156,9 @@ def test_a_reader_that_leaves_is_no_error():
 
 
 def test_start_is_light():
-    start = time.perf_counter()
+    """Help imports nothing that takes long."""
     code = (
         "import sys; from openlrm.launch import main; main(['-h']);"
         "sys.exit(sum(name in sys.modules for name in ('mindspore', 'numpy', 'PIL', 'huggingface_hub')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
-    # An import of mindspore alone takes longer, even on an idle machine.
-    assert time.perf_counter() - start < 5
