@@ -1,5 +1,6 @@
 """Configs of train.lrm: they load, carry the published sizes and build a model of them."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -67,5 +68,6 @@ def test_model_options_are_the_models():
 def test_scripts_name_a_config_that_exists(script):
     subprocess.run(["bash", "-n", script], check=True)
     name = script.stem.removeprefix("train_").removesuffix("_multi")
-    assert f"configs/train-sample-{name}.yaml" in script.read_text()
-    assert (REPO / f"configs/train-sample-{name}.yaml").is_file()
+    (config,) = re.findall(r"configs/train-(?:sample-)?(\w+)\.yaml", script.read_text())
+    assert config == name
+    assert any((REPO / "configs" / f"{start}{name}.yaml").is_file() for start in ("train-sample-", "train-"))
