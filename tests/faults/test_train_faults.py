@@ -23,8 +23,8 @@ OPTIONS = [
     "train.lrm", "--config", "configs/train-sample-debug.yaml", "--device_target=CPU", "data.render_region_size=8",
     "data.render_image_low=12", "data.render_image_high=16", "train.batch_size=1", "model.rendering_samples_per_ray=8",
     "val.val_interval=0", "report.watch_interval=0", "report.image_interval=0", "saver.ckpt_save_steps=2",
-    "train.train_steps=24",
 ]  # fmt: skip
+STEPS = 24
 PATIENCE = 900
 
 
@@ -38,8 +38,14 @@ def the_run(output: Path) -> Path:
     return folder
 
 
-def start(*options, **how) -> subprocess.Popen:
-    command = [sys.executable, "-m", "openlrm.launch", *OPTIONS, *map(str, options)]
+def train(output: Path, *options: str, steps: int = STEPS) -> int:
+    return main([*OPTIONS, f"saver.output_path={output}", f"train.train_steps={steps}", *options])
+
+
+def start(output: Path, *options: str, **how) -> subprocess.Popen:
+    """The same in a process of its own."""
+    arguments = [*OPTIONS, f"saver.output_path={output}", f"train.train_steps={STEPS}", *options]
+    command = [sys.executable, "-m", "openlrm.launch", *arguments]
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **how)
 
@@ -72,7 +78,8 @@ def straight(tmp_path_factory) -> Path:
     """All steps in one go."""
     os.chdir(REPO)
     output = tmp_path_factory.mktemp("straight")
-    assert main([*OPTIONS, f"saver.output_path={output}"]) == 0
+    assert train(output) == 0
+    assert int(state(the_run(output))["global_step"][0]) == STEPS
     return the_run(output)
 
 
@@ -85,7 +92,7 @@ def assert_same_state(a: Path, b: Path) -> None:
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core, no data workers")
 def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_path, straight, capsys):
-    process = start(f"saver.output_path={tmp_path}", "num_parallel_workers=2")
+    process = start(tmp_path, "num_parallel_workers=2")
     wait_for(process, lambda: steps(tmp_path) >= 3)
 
     # One of the processes that read data is killed, as the kernel does for memory.
@@ -98,7 +105,7 @@ def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_pat
     # A second run may not use the folder of one that is at work.
     process.send_signal(signal.SIGSTOP)
     before = content(folder)
-    assert main([*OPTIONS, "--resume", str(folder), f"saver.output_path={tmp_path}"]) == 2
+    assert train(tmp_path, "--resume", str(folder)) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"another run is at work in this folder (process {process.pid}" in line
     assert content(folder) == before
@@ -110,14 +117,14 @@ def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_pat
     assert process.returncode == 130, words[-2000:]
     assert f"--resume {folder}" in words
     reached = int(state(folder)["global_step"][0])
-    assert 7 <= reached < 24
+    assert 7 <= reached < STEPS
 
     # The newest checkpoint is cut short: the one before it is taken, and that is said.
     newest = folder / "ckpt" / "train_resume.ckpt"
     previous = int(read_tensors(folder / "ckpt" / "train_resume.prev.ckpt")["global_step"][0])
     os.truncate(newest, newest.stat().st_size // 2)
     assert previous < reached
-    assert main([*OPTIONS, "--resume", str(folder), f"saver.output_path={tmp_path}"]) == 0
+    assert train(tmp_path, "--resume", str(folder)) == 0
     words = capsys.readouterr().err
     assert "damaged MindSpore checkpoint" in words and "the state before it is taken" in words
     assert f"going on at step {previous} " in words
@@ -125,23 +132,19 @@ def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_pat
 
 
 def test_a_file_that_may_not_grow_leaves_the_earlier_checkpoint(tmp_path, straight):
-    assert main([*OPTIONS, f"saver.output_path={tmp_path}", "train.train_steps=2"]) == 0
+    assert train(tmp_path, steps=2) == 0
     folder = the_run(tmp_path)
     before = content(folder)
     limit = len(before["openlrm-e2.ckpt"]) // 2
-    process = start(
-        "--resume",
-        folder,
-        f"saver.output_path={tmp_path}",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    may_not_grow = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
+    process = start(tmp_path, "--resume", str(folder), preexec_fn=may_not_grow)
     words = process.communicate(timeout=PATIENCE)[1].decode()
     assert process.returncode == 2, words[-2000:]
     line = words.splitlines()[-1]
     assert "cannot write (File too large)" in line and "openlrm-e4.ckpt" in line
     assert "Traceback" not in words
     assert content(folder) == before
-    assert main([*OPTIONS, "--resume", str(folder), f"saver.output_path={tmp_path}"]) == 0
+    assert train(tmp_path, "--resume", str(folder)) == 0
     assert_same_state(folder, straight)
 
 
@@ -157,7 +160,7 @@ def test_a_batch_of_nan_is_skipped_and_named(tmp_path, monkeypatch, capsys):
             yield epoch, index, batch
 
     monkeypatch.setattr(datasets, "make_loader", poisoned)
-    assert main([*OPTIONS, f"saver.output_path={tmp_path}", "train.train_steps=6"]) == 0
+    assert train(tmp_path, steps=6) == 0
     words = capsys.readouterr().err
     assert "step 3 skipped (1 so far): NaN or infinity, first in: render_image" in words
     tensors = state(the_run(tmp_path))
@@ -179,7 +182,7 @@ def test_data_that_ends_early_saves_what_was_trained(tmp_path, monkeypatch, caps
             yield epoch, index, batch
 
     monkeypatch.setattr(datasets, "make_loader", ending)
-    assert main([*OPTIONS, f"saver.output_path={tmp_path}"]) == 2
+    assert train(tmp_path) == 2
     assert "3 data workers died" in capsys.readouterr().err.splitlines()[-1]
     folder = the_run(tmp_path)
     assert int(state(folder)["global_step"][0]) == 3
