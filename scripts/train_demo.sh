@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the demonstration model from nothing: render the objects, train. About two hours on two cores.
+# Make the demonstration model from nothing: render the objects, train. Some two hours on two cores.
 #
 #   scripts/train_demo.sh
 #   OBJECTS=/data/glbs scripts/train_demo.sh train.train_steps=8000
@@ -9,7 +9,7 @@ set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 source "$repository/scripts/ascend_env.sh"
 
-# Folder of the CC0 objects that the model card names.
+# Folder of the CC0 objects.
 OBJECTS="${OBJECTS:-$repository/../shared/data/objects}"
 
 cd "$repository"
