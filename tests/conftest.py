@@ -1,6 +1,7 @@
 """Shared fixtures: the golden miniature model, execution modes, where the shared data lies."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not there")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _log_propagates():
+    """Leave the project's log as a test finds it: pytest listens at loggers that do not propagate, and at the root."""
+    yield
+    logging.getLogger("openlrm").propagate = True
 
 
 @pytest.fixture
