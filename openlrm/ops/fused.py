@@ -61,8 +61,8 @@ def add_product(out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.nda
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:
-    from openlrm.ops.host_linear import pack_transposed
+    from openlrm.ops.host_linear import pack
 
     tiles = np.empty(weight.size, np.float32)
-    spread_ranges(lambda first, last: pack_transposed(weight, first, last, tiles), len(weight), _TILE_WIDTH)
+    spread_ranges(lambda first, last: pack(weight.T, first, last, tiles), len(weight), _TILE_WIDTH)
     return tiles

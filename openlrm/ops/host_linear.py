@@ -15,27 +15,14 @@ _EXACT = {"contract", "nsz"}
 
 
 @njit(fastmath=_EXACT, nogil=True, cache=True)
-def pack_transposed(weight, first, last, tiles):
-    """Tiles of W^T for outputs first..last (multiples of WIDTH): weight (N, K) -> tiles (N / W, K / W, W in, W out)."""
-    inputs = weight.shape[1] // WIDTH
+def pack(matrix, first, last, tiles):
+    """Tiles for columns first..last (multiples of WIDTH): matrix (K, N) -> tiles (N / W, K / W, W in, W out)."""
+    inputs = matrix.shape[0] // WIDTH
     for column in range(first // WIDTH, last // WIDTH):
         for place in range(inputs):
             tile = tiles[(column * inputs + place) * TILE : (column * inputs + place + 1) * TILE]
             for i in range(WIDTH):
-                row = weight[column * WIDTH + i]
-                for j in range(WIDTH):
-                    tile[j * WIDTH + i] = row[place * WIDTH + j]
-
-
-@njit(fastmath=_EXACT, nogil=True, cache=True)
-def pack(weight, first, last, tiles):
-    """Tiles of W for inputs first..last (multiples of WIDTH): weight (N, K) -> tiles (K / W, N / W, W out, W in)."""
-    outputs = weight.shape[0] // WIDTH
-    for column in range(first // WIDTH, last // WIDTH):
-        for place in range(outputs):
-            tile = tiles[(column * outputs + place) * TILE : (column * outputs + place + 1) * TILE]
-            for i in range(WIDTH):
-                row = weight[place * WIDTH + i]
+                row = matrix[place * WIDTH + i]
                 for j in range(WIDTH):
                     tile[i * WIDTH + j] = row[column * WIDTH + j]
 
@@ -90,7 +77,7 @@ def multiply(x, tiles, bias, first, last, out):
 
     Args:
         x: (P, K), K a multiple of WIDTH.
-        tiles: of `pack_transposed` or `pack`, columns of tiles one after another.
+        tiles: of `pack`, columns of tiles one after another.
         bias: (N,) or empty.
         first: row to begin with.
         last: one past the last row.

@@ -46,17 +46,15 @@ class HostLinear(nn.Cell):
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
-        from openlrm.ops.host_linear import pack_transposed
-
         x, weight, bias = map(host_array, (x, weight, bias))
-        return Tensor.from_numpy(_host_product(pack_transposed, x, weight, len(weight), bias))
+        return Tensor.from_numpy(_host_product(x, weight.T, bias))
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
-        from openlrm.ops.host_linear import pack, weight_gradient
+        from openlrm.ops.host_linear import weight_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
-        dx = _host_product(pack, dout, weight, weight.shape[1], np.empty(0, np.float32))
+        dx = _host_product(dout, weight, np.empty(0, np.float32))
         dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
         # Outputs of a task: all rows are gone through once for each.
         step = max(_TILE_WIDTH, len(weight) // (2 * host_threads()) // _TILE_WIDTH * _TILE_WIDTH)
@@ -65,12 +63,13 @@ class HostLinear(nn.Cell):
         return tuple(map(Tensor.from_numpy, (dx, dweight, dbias)))
 
 
-def _host_product(pack, x: np.ndarray, weight: np.ndarray, width: int, bias: np.ndarray) -> np.ndarray:
-    """x (P, K) times a matrix of `width` columns that `pack` lays out, plus bias."""
-    from openlrm.ops.host_linear import multiply
+def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """x (P, K) times a matrix (K, N), plus bias (N,) or (0,)."""
+    from openlrm.ops.host_linear import multiply, pack
 
-    tiles, out = np.empty(weight.size, np.float32), np.empty((len(x), width), np.float32)
-    spread_ranges(lambda first, last: pack(weight, first, last, tiles), width, _TILE_WIDTH)
+    width = matrix.shape[1]
+    tiles, out = np.empty(matrix.size, np.float32), np.empty((len(x), width), np.float32)
+    spread_ranges(lambda first, last: pack(matrix, first, last, tiles), width, _TILE_WIDTH)
     spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), _TASK_ROWS)
     return out
 
