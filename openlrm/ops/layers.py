@@ -11,12 +11,13 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
+from openlrm.ops.fused import product
 from openlrm.ops.host import host_array, host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
 _TASK_NUMBERS = 65536
-# Products: widths the compiled tiles divide, rows from which they pay, rows of one task.
-_TILE_WIDTH, _LEAST_ROWS, _TASK_ROWS = 64, 16, 128
+# Products: widths the compiled tiles divide, rows from which they pay.
+_TILE_WIDTH, _LEAST_ROWS = 64, 16
 
 
 class AddBias(nn.Cell):
@@ -47,31 +48,20 @@ class HostLinear(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
         x, weight, bias = map(host_array, (x, weight, bias))
-        return Tensor.from_numpy(_host_product(x, weight.T, bias))
+        return Tensor.from_numpy(product(x, weight.T, bias))
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
         from openlrm.ops.host_linear import weight_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
-        dx = _host_product(dout, weight, np.empty(0, np.float32))
+        dx = product(dout, weight)
         dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
         # Outputs of a task: all rows are gone through once for each.
         step = max(_TILE_WIDTH, len(weight) // (2 * host_threads()) // _TILE_WIDTH * _TILE_WIDTH)
         spread_ranges(lambda first, last: weight_gradient(dout, x, first, last, dweight, dbias), len(weight), step)
         dbias = dbias if bias.shape[0] else np.empty(0, np.float32)
         return tuple(map(Tensor.from_numpy, (dx, dweight, dbias)))
-
-
-def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """x (P, K) times a matrix (K, N), plus bias (N,) or (0,)."""
-    from openlrm.ops.host_linear import multiply, pack
-
-    width = matrix.shape[1]
-    tiles, out = np.empty(matrix.size, np.float32), np.empty((len(x), width), np.float32)
-    spread_ranges(lambda first, last: pack(matrix, first, last, tiles), width, _TILE_WIDTH)
-    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), _TASK_ROWS)
-    return out
 
 
 _matmul = ops.MatMul(transpose_b=True)

@@ -55,7 +55,7 @@ def _run(layer: TriplaneLayer, x: np.ndarray, features: np.ndarray, norms: list[
     dim, epsilon = layer.self_attn.dim, layer.norm1.norm.eps
     query, key, value = _projections(layer.cross_attn)
     q = fused.norm_product(x, norms[0], epsilon, query)
-    k, v = (fused.product(features, weight) for weight in (key, value))
+    k, v = (fused.product(features, weight.T) for weight in (key, value))
     mixed, _ = attend_heads(q[None], k[None], v[None])
     fused.add_product(x, mixed[0], host_array(layer.cross_attn.out_proj.weight))
 
