@@ -1,13 +1,15 @@
-"""Measures one model size in a process of its own and prints the figures as JSON."""
+"""Measures one stage of one model size in a process of its own and prints the figures as JSON."""
 
 import argparse
 import json
-import resource
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+REPO = Path(__file__).resolve().parents[1]
 SIZES = {
     "small": dict(
         layers=12, dim=512, heads=8, channels=32, samples=96, source=224, render=192, encoder="dinov2_vits14_reg"
@@ -20,7 +22,7 @@ SIZES = {
     ),
 }
 REPEATS = 3
-GRID = 128
+FRAMES, MESH = 160, 384
 
 
 def model_config(size: dict) -> dict:
@@ -41,7 +43,7 @@ def model_config(size: dict) -> dict:
     )
 
 
-def best_of(job: Callable[[], None], repeats: int = REPEATS) -> float:
+def best_of(job: Callable[[], object], repeats: int = REPEATS) -> float:
     """Seconds of the fastest run after one that warms up."""
     job()
     times = []
@@ -52,42 +54,72 @@ def best_of(job: Callable[[], None], repeats: int = REPEATS) -> float:
     return min(times)
 
 
-def measure(name: str, mode: int) -> dict:
-    """Seconds of image to planes, one frame of a dense random field and a field grid; peak memory in GiB."""
-    from openlrm.ops import setup_device
-
-    setup_device("CPU", mode)
+def measure_planes(size: dict, field: Path) -> dict:
+    """Image to planes, on random weights."""
     import mindspore as ms
     from mindspore import Tensor
 
-    from openlrm.cameras import build_render_camera, build_source_camera, default_source_pose, turntable
-    from openlrm.inference.scene import Scene
+    from openlrm.cameras import build_source_camera, default_source_pose
     from openlrm.models import ModelLRM
 
-    size = SIZES[name]
     ms.set_seed(0)
     model = ModelLRM(**model_config(size))
     model.set_train(False)
-    random = np.random.default_rng(0)
-    image = Tensor(random.random((1, 3, size["source"], size["source"]), np.float32))
+    image = Tensor(np.random.default_rng(0).random((1, 3, size["source"], size["source"]), np.float32))
     source = Tensor(build_source_camera(default_source_pose(2.0))[None].astype(np.float32))
-    planes = Tensor(random.standard_normal((1, 3, size["channels"], 64, 64)).astype(np.float32))
-    scene = Scene(planes, model.synthesizer)
-    camera = build_render_camera(turntable(8))[1:2]
-    line = np.linspace(-1, 1, GRID, dtype=np.float32)
-    points = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+    return {"planes": best_of(lambda: model.forward_planes(image, source).asnumpy())}
 
-    return {
-        "planes": best_of(lambda: model.forward_planes(image, source).asnumpy()),
-        "frame": best_of(lambda: list(scene.views(camera, size["render"]))),
-        "grid": best_of(lambda: scene.field(points)),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
+
+def measure_dense(size: dict, field: Path) -> dict:
+    """A frame of a dense random field: nothing to skip."""
+    from mindspore import Tensor
+
+    from openlrm.cameras import build_render_camera, turntable
+    from openlrm.checkpoint import load_triplane
+    from openlrm.inference.scene import Scene
+
+    planes, synthesizer = load_triplane(field)
+    random = np.random.default_rng(0).standard_normal(planes.shape).astype(np.float32)
+    scene = Scene(Tensor(random), synthesizer)
+    camera = build_render_camera(turntable(8))[1:2]
+    return {"dense": best_of(lambda: list(scene.views(camera, size["render"])))}
+
+
+def measure_trained(size: dict, field: Path) -> dict:
+    """Frames of a trained field, its whole turntable video and its coloured mesh, both with the file."""
+    from openlrm.cameras import build_render_camera, turntable
+    from openlrm.checkpoint import load_triplane
+    from openlrm.inference.scene import Scene
+
+    scene = Scene(*load_triplane(field))
+    cameras = build_render_camera(turntable(8))
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"views": FRAMES, "size": size["render"]}
+        return {
+            "frame": best_of(lambda: list(scene.views(cameras, size["render"], skip_empty=True))) / len(cameras),
+            "video": best_of(lambda: scene.save(f"{folder}/video.mp4", **options), 1),
+            "mesh": best_of(lambda: scene.save(f"{folder}/mesh.glb", size=MESH)),
+        }
+
+
+STAGES = {"planes": measure_planes, "dense": measure_dense, "trained": measure_trained}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", choices=SIZES)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("field", type=Path, help="planes.safetensors of a fit at this size")
+    parser.add_argument("--mode", type=int, default=1, choices=(0, 1))
+    arguments = parser.parse_args()
+    from openlrm.ops import setup_device
+    from openlrm.training.estimate import peak_memory
+
+    setup_device("CPU", arguments.mode)
+    figures = STAGES[arguments.stage](SIZES[arguments.size], arguments.field)
+    print(json.dumps(figures | {f"{arguments.stage}_gib": peak_memory()}))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--mode", type=int, default=1, choices=(0, 1))
-    arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.size, arguments.mode)))
+    main()

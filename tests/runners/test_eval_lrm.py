@@ -332,6 +332,29 @@ def test_run_folder(evaluate, data, tmp_path, capsys):
     assert Path("out/e2/metrics.json").is_file()
 
 
+def test_release_folder_that_tells_of_its_training(evaluate, tmp_path):
+    """The size of the input is in config.json; train_uids.json may lie beside it."""
+    release = tmp_path / "model"
+    release.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(GOLDEN / name, release)
+    (release / "train_uids.json").write_text('["b"]')
+    folder = evaluate(f"model_path={release}", "source_size=")
+    assert yaml.safe_load((folder / "protocol.yaml").read_text())["input"]["size"] == 56
+    assert [entry["in_training"] for entry in report(folder)["objects"].values()] == [False, True]
+
+
+def test_size_that_nothing_tells(evaluate, tmp_path, capsys):
+    release = tmp_path / "model"
+    release.mkdir()
+    shutil.copy(GOLDEN / "model.safetensors", release)
+    config = json.loads((GOLDEN / "config.json").read_text()) | {"encoder_model_name": "dinov2_vits14_reg"}
+    del config["encoder"]
+    (release / "config.json").write_text(json.dumps(config))
+    evaluate(f"model_path={release}", "source_size=", code=2)
+    assert "source_size is missing" in capsys.readouterr().err
+
+
 def test_cameras_as_in_the_training(evaluate, data, tmp_path):
     """A run with cameras left as they are, or moved to a distance, is evaluated so, unless asked otherwise."""
     plain = report(evaluate("normalize_camera=false"))["mean"]
@@ -436,7 +459,6 @@ def test_graph_mode(evaluate):
         (["uids=../data/a"], "does not stay inside the data folder"),
         (["uids=a", "uid_file=x"], "two ways to name the objects"),
         (["uid_file=x"], "cannot read the list of objects"),
-        (["source_size="], "source_size is missing"),
         (["source_size=57"], "not a multiple of the encoder's patch 14"),
         (["normed_dist_to_center=near"], "normed_dist_to_center=near is neither auto nor a number"),
         (["uids=a", "normed_dist_to_center=-1"], "camera distance must be positive"),

@@ -137,12 +137,10 @@ class EvalLRM(Runner):
 
     def _settings(self, located: LocatedModel, training: Training) -> dict[str, Any]:
         """Arguments of `read_views` that the command line or else the training decides."""
-        from openlrm.inference.reconstruct import SOURCE_SIZES
+        from openlrm.inference.reconstruct import known_source_size
 
         cfg = self.config
-        config = located.config
-        known = SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
-        size = cfg.source_size or training.source_size or known
+        size = cfg.source_size or known_source_size(located)
         if size is None:
             raise UserError("source_size is missing", hint="the model does not say which size of input it was made for")
         distance = training.distance if cfg.normed_dist_to_center is None else cfg.normed_dist_to_center

@@ -14,12 +14,11 @@ from openlrm.errors import UserError
 
 @dataclass(frozen=True)
 class Training:
-    """What the run folder of a model tells about its training; defaults for a released model.
+    """What the folder of a model tells about its training; defaults for what it does not.
 
     Attributes:
         roots: folders of the training objects.
         lists: files with their uids, one for every subset.
-        source_size: side in pixels of the model's input; None when unknown.
         normalize: whether cameras were turned so that the source camera is the canonical one.
         distance: of the source camera after that, or "auto".
         uids: training objects; None when unknown.
@@ -27,7 +26,6 @@ class Training:
 
     roots: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
-    source_size: int | None = None
     normalize: bool = True
     distance: str | float = "auto"
     uids: frozenset[str] | None = None
@@ -55,24 +53,21 @@ class EvaluatedObject:
 
 
 def read_training(folder: Path) -> Training:
-    """Read cfg.yaml and train_uids.json of a run folder; defaults where there are none.
+    """Read cfg.yaml and train_uids.json of a model's folder; defaults where there are none.
 
     Raises:
         UserError: one of them cannot be read.
     """
     from openlrm.training.run_folder import CONFIG, UIDS
 
+    uids = frozenset(read_uid_file(folder / UIDS)) if (folder / UIDS).is_file() else None
     if not (folder / CONFIG).is_file():
-        return Training()
+        return Training(uids=uids)
     data = _mapping(_read_yaml(folder / CONFIG).get("data"))
     subsets = [_mapping(subset) for subset in data.get("subsets") or []]
-    uids = None
-    if (folder / UIDS).is_file():
-        uids = frozenset(read_uid_file(folder / UIDS))
     return Training(
         roots=[str(root) for subset in subsets for root in subset.get("root_dirs") or []],
         lists=[str(s.get("meta_path") or f"{s['root_dirs'][0]}/meta.json") for s in subsets if s.get("root_dirs")],
-        source_size=data.get("source_image_res"),
         normalize=data.get("normalize_camera", True),
         distance=data.get("normed_dist_to_center", "auto"),
         uids=uids,
