@@ -43,15 +43,15 @@ def in_use() -> float:
 def train(mode: int) -> None:
     """Train, and print the memory every 100 steps."""
     from openlrm.launch import main
-    from openlrm.training.trainer import Trainer
+    from openlrm.training.record import RunRecord
 
-    log = Trainer._log
+    tell = RunRecord.step
 
-    def told(self, done, step):
-        log(self, done, step)
+    def told(self, step, done):
+        tell(self, step, done)
         print(step, resident(), in_use() if step in (STEPS // 2, STEPS) else "", flush=True)
 
-    Trainer._log = told
+    RunRecord.step = told
     with tempfile.TemporaryDirectory() as output:
         sys.exit(main(["train.lrm", *TRAINING, f"--mode={mode}", f"saver.output_path={output}", "report.logger=error"]))
 

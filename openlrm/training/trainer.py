@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,25 +16,21 @@ from tqdm import tqdm
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
 from openlrm.parallel import ALONE, World
-from openlrm.reports import write_report
-from openlrm.training.board import Board, grid
 from openlrm.training.checkpoints import Checkpoints, Position, checksum
 from openlrm.training.config import RunConfig
 from openlrm.training.estimate import duration, peak_memory
+from openlrm.training.record import RunRecord
 from openlrm.training.run_folder import RunLock
 from openlrm.training.stop import StopRequest
 from openlrm.training.timing import Timer
 from openlrm.training.update import StepReport, Update
-from openlrm.training.watch import advice, look_at, verdict
-from openlrm.utils.images import save_image
+from openlrm.training.watch import look_at, verdict
 from openlrm.utils.logging import get_logger
-from openlrm.utils.paths import ensure_dir
 
 logger = get_logger(__name__)
 
 _NOTHING = "nothing when computed again"
 
-METRICS = "metrics.jsonl"
 # Steps after which the speed is told: the first ones compile and fill caches.
 _SPEED_AFTER = 5
 
@@ -77,6 +71,7 @@ class Trainer:
         self.several, self.world = several, world
         self.per_epoch, self.total, self.folder, self.config = per_epoch, total, folder, config
         self.lock = RunLock(folder) if world.leads else None
+        self.record = RunRecord(folder, writes=world.leads)
         self.checkpoints = Checkpoints(folder, config.saver.ckpt_max_keep)
         self.position = Position()
         self.stop = StopRequest(world)
@@ -116,15 +111,10 @@ class Trainer:
                 no space for a checkpoint.
         """
         self._check_same_weights()
-        self.board = Board(self.folder if self.world.leads else None)
-        with self.stop.listening():
-            try:
-                if self.position.step == 0 and self.config.val.stop_drop > 0:
-                    self._validate()
-                self._loop()
-            finally:
-                self.board.close()
-                self._report()
+        with self.stop.listening(), self.record:
+            if self.position.step == 0 and self.config.val.stop_drop > 0:
+                self._validate()
+            self._loop()
         # msrun kills the others when one ends with a signal's code.
         self.world.barrier()
         if self.stop.signal is not None:
@@ -165,7 +155,9 @@ class Trainer:
                 if step + 1 == first + _SPEED_AFTER:
                     self._tell_speed((time.monotonic() - started) / _SPEED_AFTER)
                 if (step + 1) % report.log_interval == 0 or step == first:
-                    self._log(done, step + 1)
+                    self.record.step(step + 1, done)
+                    if report.profile:
+                        logger.info("seconds: %s", self.timer)
                 self._look(done, batches[-1], step + 1)
                 batches = []
                 if self._validation_due():
@@ -215,34 +207,20 @@ class Trainer:
         peak = peak_memory()
         logger.info("%.2f s a step: about %s to go; peak memory so far %.1f GiB", seconds, duration(left), peak)
 
-    def _log(self, done: StepReport, step: int) -> None:
-        values = done.parts | {"gradient_norm": done.norm, "learning_rate": done.rate}
-        logger.info("step %d: %s", step, ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
-        self.board.scalars("train", values, step)
-        self._record({"train": values})
-        if self.config.report.profile:
-            logger.info("seconds: %s", self.timer)
-
     def _look(self, done: StepReport, batch: dict, step: int) -> None:
         """Picture grid and collapse watch, when they are due."""
         if not self.world.leads:
             return
         report = self.config.report
         if report.image_interval and step % report.image_interval == 0:
-            self.board.picture("train/regions", grid(batch["render_image"], done.images.asnumpy()), step)
+            self.record.regions(step, batch["render_image"], done.images.asnumpy())
         if not report.watch_interval or step % report.watch_interval:
             return
         with self.timer("watch"):
             look = look_at(self.update.gradient, batch, step, self.several)
         state = verdict(look, self.earlier_pixel)
         self.earlier_pixel = look.pixel
-        self.board.scalars("watch", look.scalars(), step)
-        numbers = ", ".join(f"{key} {value:.3g}" for key, value in look.scalars().items())
-        if hint := advice(state):
-            logger.warning("step %d, collapse watch: %s (%s); %s", step, state, numbers, hint)
-        else:
-            logger.info("step %d, collapse watch: %s (%s)", step, state, numbers)
-        self._record({"watch": state} | look.scalars())
+        self.record.look(step, look, state)
 
     def _validation_due(self) -> bool:
         every = self.config.val.val_interval
@@ -260,46 +238,11 @@ class Trainer:
         """Validate and report; say what is wrong, if it ends the run."""
         with self._averaged():
             result = self.validator(self.model)
-        step, scalars = self.position.step, result.scalars
-        kind = "held-out" if self.validator.held_out else "training"
-        numbers = ", ".join(f"{key} {value:.3f}" for key, value in scalars.items())
-        logger.info("step %d, %s objects: %s", step, kind, numbers)
-        self.board.scalars("validation", scalars, step)
-        self.board.picture("validation/views", result.sheet, step)
-        save_image(self.folder / "validation" / f"{step:07d}.png", result.sheet)
-        self._record({"objects": kind} | scalars)
-        self._report()
-        drop = self.config.val.stop_drop
-        if drop > 0 and (start := self._starting_psnr()) is not None and scalars["psnr"] < start - drop:
-            return f"validation PSNR {scalars['psnr']:.2f} dB fell from the starting model's {start:.2f} dB"
+        self.record.validation(self.position.step, result, self.validator.held_out)
+        drop, psnr = self.config.val.stop_drop, result.scalars["psnr"]
+        if drop > 0 and (start := self.record.starting_psnr()) is not None and psnr < start - drop:
+            return f"validation PSNR {psnr:.2f} dB fell from the starting model's {start:.2f} dB"
         return ""
-
-    def _starting_psnr(self) -> float | None:
-        """PSNR before the first step, from the run's own record: a resumed run has it too."""
-        for line in (self.folder / METRICS).read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # half a line, of a run that was killed
-                record = json.loads(line)
-                if record["step"] == 0 and "psnr" in record:
-                    return record["psnr"]
-        return None
-
-    def _record(self, values: dict) -> None:
-        if not self.world.leads:
-            return
-        try:
-            with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": self.position.step} | values) + "\n")
-        except OSError as error:  # a full disk; the next checkpoint says so
-            logger.warning("not recorded (%s): %s", error.strerror, self.folder / METRICS)
-
-    def _report(self) -> None:
-        """Write the run's page; training goes on when that fails."""
-        if not self.world.leads:
-            return
-        try:
-            write_report(self.folder)
-        except UserError as error:
-            logger.warning("no report: %s", error)
 
     def _save_due(self, saved: Position) -> bool:
         saver, position = self.config.saver, self.position
