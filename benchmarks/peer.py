@@ -2,24 +2,14 @@
 
 SCRIPT is the peer's file. The stages are those of `benchmarks.worker` and a training step. Its frames cost the same
 whatever the field is, so one figure stands for both kinds. A mesh is 27 of its 128^3 grids, without marching cubes and
-colours, a video 160 frames without encoding: what it really takes is more.
+colours, a video its frames without encoding: what it really takes is more.
 """
 
 import importlib.util
 import json
 import sys
-import time
 
-
-def best_of(job, repeats: int) -> float:
-    """Seconds of the fastest run after one that warms up."""
-    job()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - start)
-    return min(times)
+from worker import FRAMES, best_of  # beside this file
 
 
 def peak_gib() -> float:
@@ -71,7 +61,7 @@ def measure(script: str, size: str, stage: str) -> dict:
         points = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).view(1, -1, 3)
         frame = best_of(lambda: shoot(planes, 1, render), 2)
         grid = best_of(lambda: [model.synthesizer.query(planes, part) for part in points.split(2**20, 1)], 2)
-        return {"frame": frame, "video": 160 * frame, "mesh": 27 * grid, "trained_gib": peak_gib()}
+        return {"frame": frame, "video": FRAMES * frame, "mesh": 27 * grid, "trained_gib": peak_gib()}
 
 
 if __name__ == "__main__":
