@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio
+import numpy as np
 import pytest
+import trimesh
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +37,7 @@ def readme_commands() -> list[list[str]]:
     """Every command of the README's shell blocks, in words."""
     blocks = re.findall(r"```bash\n(.*?)```", (REPO / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines]
+    return [shlex.split(command) for line in lines for command in line.split(" && ")]
 
 
 def find(name: str, *words: str) -> list[str]:
@@ -64,6 +67,31 @@ def run(tmp_path):
         assert result.returncode == 0, result.stderr[-3000:]
 
     return run
+
+
+def test_first_command(run, tmp_path):
+    """At full size: it is to take less than a minute."""
+    run(find("infer.lrm", "infer-demo.yaml"))
+    results = tmp_path / "dumps" / "openlrm-tiny-demo"
+    with imageio.get_reader(results / "videos" / "building_g.mp4") as video:
+        assert video.get_meta_data()["size"] == (192, 192)
+        assert video.count_frames() == 80
+    mesh = trimesh.load_mesh(results / "meshes" / "building_g.glb")
+    assert len(mesh.faces) > 1000
+    assert np.ptp(mesh.visual.to_color().vertex_colors[:, :3], axis=0).min() > 20
+
+
+def test_python_example(tmp_path, monkeypatch):
+    """The one of five lines."""
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "reconstruct" in c]
+    (tmp_path / "assets").symlink_to(REPO / "assets")
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(code, found)
+    assert found["picture"].size == (256, 256)
+    assert np.asarray(found["picture"]).min() < 200
+    assert len(trimesh.load_mesh("building.glb").faces) == len(found["mesh"].faces)
 
 
 def test_train_infer_and_eval(run, tmp_path, golden_dir, mini_config):

@@ -1,6 +1,7 @@
 """The documentation: what it shows runs, what is written by scripts is up to date, and it builds without complaint."""
 
 import importlib.util
+import json
 import re
 import runpy
 import shlex
@@ -17,7 +18,7 @@ from openlrm.runners import RUNNERS
 REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
 
-RUNNABLE = ("first-run.md", "preprocessing.md", "checkpoints.md", "extending.md")
+RUNNABLE = ("first-run.md", "python.md", "preprocessing.md", "checkpoints.md", "extending.md")
 
 # What makes each command small; everything else is as the page has it.
 SMALLER = {
@@ -111,6 +112,22 @@ def test_blocks_run(page, tmp_path, monkeypatch, capfd):
         assert "train.train_steps: 2 / 3" in out
         assert (tmp_path / "comparison.html").is_file()
         assert list((tmp_path / "outputs" / "meshes").glob("*.glb"))
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path, monkeypatch):
+    """Cell after cell, as a kernel does."""
+    notebook = json.loads((DOCS / "reconstruct.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in cells), "clear its outputs: they are large"
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "assets").symlink_to(REPO / "assets")
+    monkeypatch.chdir(tmp_path / "docs")
+    names: dict = {}
+    for cell in cells:
+        exec("".join(cell["source"]), names)
+    assert {path.suffix for path in Path().iterdir()} == {".glb", ".mp4"}
+    assert len(names["mesh"].faces) > 1000
 
 
 def test_option_pages_are_up_to_date():
