@@ -80,4 +80,4 @@ class HostMarch(nn.Cell):
 
 
 def _zeros_like(field, kernels):
-    return kernels.FieldGradient(*(np.zeros(array.shape, np.float32) for array in field[1:-1]))
+    return kernels.FieldGradient(*(np.zeros_like(getattr(field, name)) for name in kernels.FieldGradient._fields))
