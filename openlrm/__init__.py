@@ -2,10 +2,10 @@
 
     import openlrm
 
-    scene = openlrm.reconstruct("owl.png")
+    scene = openlrm.reconstruct("assets/sample_input/building_g.png")
     picture = scene.render(azimuth=30)
     mesh = scene.mesh()
-    scene.save("owl.glb")
+    scene.save("building.glb")
 
 Importing the package loads neither MindSpore nor a model; what is in `__all__` does so when it is first used.
 """

@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[1]
 SAMPLE_INPUT = REPO / "assets" / "sample_input"
 SAMPLE_OBJECT = REPO / "assets" / "sample_object"
 MAX_FILE_BYTES = 2 * 2**20
-LARGE_FILES: set[str] = set()
+LARGE_FILES = {"assets/openlrm-tiny-demo/model.safetensors"}
 """Tracked files that may be larger, each with a reason."""
 
 
