@@ -186,7 +186,14 @@ def test_an_interrupted_driver_ends_its_blenders_and_goes_on_later(drive, factor
     factory.add("c", "slow 60")
     factory.add("d")
     command = [sys.executable, "-m", "openlrm.launch", *factory.arguments()]
-    process = subprocess.Popen(command, cwd=REPO, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=REPO,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell ignores SIGINT, and its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     end = time.monotonic() + 300
     while "c" not in factory.begun() and time.monotonic() < end:
         time.sleep(0.05)
