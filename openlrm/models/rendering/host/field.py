@@ -41,7 +41,7 @@ def lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray]):
         decoder["net.6.weight"],
         decoder["net.6.bias"],
     ]
-    return kernels.Field(height + 2, *map(_aligned, arrays), np.ones((1, 1, 1), np.uint8), np.float32(0))
+    return kernels.Field(height + 2, *map(_aligned, arrays), np.ones((1, 1, 1), np.uint8))
 
 
 def unfold(sums, planes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

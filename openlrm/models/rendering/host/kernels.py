@@ -23,8 +23,6 @@ EMPTY = f32(-np.inf)
 """Raw density outside the cube: softplus of any mean with it is zero."""
 UNKNOWN, KNOWN = 0, 1
 """State of a sample."""
-_LOOK_AFTER = 8
-"""Samples after which a ray is asked whether it still sees anything: enough for the products' speed."""
 
 # Infinities are used, so neither nnan nor ninf. Sums may be reordered only where they are vectorised.
 _EXACT = {"contract", "nsz"}
@@ -46,7 +44,6 @@ class Field(NamedTuple):
         head_bias: (4,).
         occupied: (G, G, G) uint8, cells of the cube by x, y, z that may hold density worth seeing; (1, 1, 1) of one
             where nothing is known.
-        opaque: transmittance below which a ray is not followed further; 0 follows all to their ends.
     """
 
     side: int
@@ -59,7 +56,6 @@ class Field(NamedTuple):
     head: np.ndarray
     head_bias: np.ndarray
     occupied: np.ndarray
-    opaque: np.float32
 
 
 @njit(fastmath=_EXACT)
@@ -311,10 +307,10 @@ def _is_occupied(field, origin, direction, depth):
 
 @njit(fastmath=_EXACT)
 def _sample_ray(field, origin, direction, depths, order, buffers):
-    """Compute the samples of a ray that count, and are not computed yet, until the ray is opaque.
+    """Compute the samples of a ray that count, and are not computed yet.
 
     A sample counts when it or a neighbour on the ray is occupied: every interval that touches something occupied has
-    both its ends then. The others have no density, nor have those behind what is opaque.
+    both its ends then. The others have no density.
 
     Args:
         field: what is shown.
@@ -324,10 +320,9 @@ def _sample_ray(field, origin, direction, depths, order, buffers):
         order: (S,), where the results belong in `buffers.decoded` and `buffers.state`.
         buffers: `decoded` is written, raw density and colour logits.
     """
-    hidden, state, chosen = buffers.hidden, buffers.state, buffers.chosen
+    hidden, decoded, state, chosen = buffers.hidden, buffers.decoded, buffers.state, buffers.chosen
     last = len(depths) - 1
-    most = _LOOK_AFTER if field.opaque > 0 else last + 2
-    count, passed, transmittance = 0, 0, f32(1)
+    count = 0
     before, here = False, _is_occupied(field, origin, direction, depths[0])
     for s in range(last + 1):
         after = s < last and _is_occupied(field, origin, direction, depths[s + 1])
@@ -341,32 +336,9 @@ def _sample_ray(field, origin, direction, depths, order, buffers):
                 chosen[count] = order[s]
                 count += 1
         before, here = here, after
-        if count == most:
-            _decode_chosen(field, count, buffers)
-            transmittance *= _transmittance(depths, order, buffers.decoded, passed, s)
-            if transmittance < field.opaque:
-                return
-            count, passed = 0, s
-    _decode_chosen(field, count, buffers)
-
-
-@njit(fastmath=_EXACT)
-def _decode_chosen(field, count, buffers):
-    """Decode the first `count` rows of `buffers.hidden` to where `buffers.chosen` says."""
-    _decode(field, buffers.hidden, buffers.other, count, buffers.packed)
+    _decode(field, hidden, buffers.other, count, buffers.packed)
     for i in range(count):
-        buffers.decoded[buffers.chosen[i]] = buffers.packed[i]
-
-
-@njit(fastmath=_EXACT)
-def _transmittance(depths, order, decoded, first, last):
-    """Share of the light that passes the intervals between two samples of a ray."""
-    total = f32(0)
-    for s in range(first, last):
-        raw = (decoded[order[s], 0] + decoded[order[s + 1], 0]) * f32(0.5)
-        if raw > EMPTY:
-            total += _softplus(raw - f32(1)) * (depths[s + 1] - depths[s])
-    return math.exp(-total)
+        decoded[chosen[i]] = buffers.packed[i]
 
 
 @njit(fastmath=_EXACT)

@@ -1,4 +1,4 @@
-"""What a ray need not look at: cells of the cube that hold nothing, and what lies behind something opaque."""
+"""Which cells of the cube may hold something that is seen: what a ray need not look at is left out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ CELLS = 128
 """Cells along a side: two to a texel of the released planes, whose features are linear along an axis in between."""
 THRESHOLD = 2e-3
 """Least density that counts: a ray through the whole cube, 2 to 3.5 long, loses at most 0.7 % of its opacity."""
-OPAQUE = np.float32(1e-3)
-"""Transmittance at which a ray ends: what lies behind is at most a quarter of a grey level."""
 
 
 def find_occupied(density: Callable[[np.ndarray], np.ndarray], cells: int = CELLS) -> np.ndarray:

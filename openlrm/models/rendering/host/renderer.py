@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from openlrm.models.rendering.host.field import lay_out
-from openlrm.models.rendering.host.occupancy import OPAQUE, find_occupied
+from openlrm.models.rendering.host.occupancy import find_occupied
 from openlrm.ops.host import spread_ranges
 
 # Points and pixels of one task: some milliseconds, so that threads finish together and handing out costs nothing.
@@ -36,14 +36,12 @@ class HostRenderer:
         self._field = lay_out(planes, decoder)
 
     def skip_empty(self) -> None:
-        """From now on leave out what is empty or hidden.
-
-        Finding out what is empty takes as long as a frame of 192 x 192.
+        """From now on leave out what is empty: find out where, which takes as long as a frame of 192 x 192.
 
         Pixels then differ by what is left out, see `openlrm.models.rendering.host.occupancy`.
         """
         if self._field.occupied.size == 1:
-            self._field = self._field._replace(occupied=find_occupied(self.density), opaque=OPAQUE)
+            self._field = self._field._replace(occupied=find_occupied(self.density))
 
     def render(self, camera: np.ndarray, size: int, background: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Render a frame.
