@@ -41,7 +41,7 @@ def draw(image: str, model: str | None, distance: float, size: int) -> np.ndarra
 
     given = prepare_image(image, size)[0].transpose(1, 2, 0)
     scene = openlrm.reconstruct(image, model, background="keep", recentre=False, source_cam_dist=distance)
-    poses = [orbit(azimuth, _ELEVATION if azimuth else 0, 2.2) for azimuth in _AZIMUTHS]
+    pose = orbit(_AZIMUTHS[1], _ELEVATION, 2.2)
     views = [
         np.asarray(scene.render(azimuth, _ELEVATION if azimuth else 0, 2.2, size)) / np.float32(255)
         for azimuth in _AZIMUTHS
@@ -56,8 +56,8 @@ def draw(image: str, model: str | None, distance: float, size: int) -> np.ndarra
     shade = 0.35 + 0.55 * np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
     colors = mesh.colors[mesh.faces[faces][:, 0]]
     surfaces = [
-        draw_points(points, colors, poses[1], size),
-        draw_points(points, shade[:, None].repeat(3, 1), poses[1], size),
+        draw_points(points, colors, pose, size),
+        draw_points(points, shade[:, None].repeat(3, 1), pose, size),
     ]
     gap = np.ones((size, _GAP, 3), np.float32)
     panels = [panel for picture in (given, *views, *surfaces) for panel in (picture, gap)]
