@@ -16,7 +16,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
-from openlrm.ops.host import host_array, host_threads, spread
+from openlrm.ops.fused import WIDTH, attend_heads
+from openlrm.ops.host import host_array, scratch, spread
 from openlrm.ops.layers import linear, stack_samples, unstack_samples
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
@@ -73,48 +74,21 @@ class BlockedAttention(nn.Cell):
         return (dq[0] if len(dq) == 1 else ops.concat(dq, axis=1)), dk, dv
 
 
-def attend_heads(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Attention of heads of 64 by compiled loops.
-
-    Args:
-        q: (N, Lq, D); rows may be part of longer ones.
-        k: (N, Lk, D).
-        v: (N, Lk, D).
-
-    Returns:
-        (N, Lq, D), and for the gradient (N, D / 64, Lq), log2 of the sum of the exponentials of a query's scores.
-    """
-    from openlrm.ops.host_attention import WIDTH, attend
-
-    n, queries, dim = q.shape
-    heads = dim // WIDTH
-    out, logarithms = np.empty(q.shape, np.float32), np.empty((n, heads, queries), np.float32)
-    # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
-    rows = -(-queries * n * heads // max(n * heads, 2 * host_threads()))
-    rows = -(-rows // WIDTH) * WIDTH
-    parts = -(-queries // rows)
-
-    def work(task: int) -> None:
-        sample, head, part = task // parts // heads, task // parts % heads, task % parts
-        at = _head(sample, head, WIDTH)
-        span = (part * rows, min((part + 1) * rows, queries))
-        attend(q[at], k[at], v[at], np.float32(WIDTH**-0.5), *span, out[at], logarithms[sample, head])
-
-    spread(work, n * heads * parts)
-    return out, logarithms
-
-
 class HostAttention(nn.Cell):
     """Attention by compiled loops, heads of 64 in PyNative on a CPU; scores of size L x L never exist."""
 
     def construct(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, Lq, D), (N, Lk, D), (N, Lk, D) -> (N, Lq, D), and logarithms (N, D / 64, Lq) for the gradient."""
-        out, logarithms = attend_heads(*map(host_array, (q, k, v)))
+        """(N, Lq, D), (N, Lk, D), (N, Lk, D) -> (N, Lq, D), and for the gradient logarithms (N, D / 64, Lq)."""
+        q, k, v = map(host_array, (q, k, v))
+        n, queries, dim = q.shape
+        out, logarithms = np.empty(q.shape, np.float32), np.empty((n, dim // WIDTH, queries), np.float32)
+        places = [(sample, head) for sample in range(n) for head in range(dim // WIDTH)]
+        attend_heads([(*(x[_head(*at)] for x in (q, k, v, out)), logarithms[at]) for at in places])
         return Tensor.from_numpy(out), Tensor.from_numpy(logarithms)
 
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of q, k, v."""
-        from openlrm.ops.host_attention import WIDTH, attend_gradient
+        from openlrm.ops.host_attention import attend_gradient, padded
 
         q, k, v, out, logarithms, dout = map(host_array, (q, k, v, *out, dout[0]))
         dq, dk, dv = map(np.empty_like, (q, k, v))
@@ -122,16 +96,17 @@ class HostAttention(nn.Cell):
 
         def work(task: int) -> None:
             sample, head = task // heads, task % heads
-            at = _head(sample, head, WIDTH)
+            at = _head(sample, head)
             scores = (np.float32(WIDTH**-0.5), out[at], logarithms[sample, head], dout[at])
-            attend_gradient(q[at], k[at], v[at], *scores, dq[at], dk[at], dv[at])
+            room = scratch(5 * padded(k.shape[1]) + 2 * padded(q.shape[1]))
+            attend_gradient(q[at], k[at], v[at], *scores, dq[at], dk[at], dv[at], room)
 
         spread(work, n * heads)
         return tuple(map(Tensor.from_numpy, (dq, dk, dv)))
 
 
-def _head(sample: int, head: int, width: int) -> tuple[int, slice, slice]:
-    return sample, slice(None), slice(head * width, (head + 1) * width)
+def _head(sample: int, head: int) -> tuple[int, slice, slice]:
+    return sample, slice(None), slice(head * WIDTH, (head + 1) * WIDTH)
 
 
 _blocked = BlockedAttention()

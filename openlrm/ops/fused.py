@@ -1,70 +1,140 @@
-"""Products with what comes before and after them in a transformer's layer, on numpy arrays: inference on a CPU.
+"""A transformer's layers on numpy arrays, for features without a gradient on a CPU.
 
 As operations of their own, norms, biases, activations and residuals each go through memory twice; here they happen
-to tiles that are in the cache for the product. There is no gradient: training takes the operations one by one, and of
-these functions `product` alone.
+to tiles that are in the cache for the product. Between products numbers stay in panels of 64 columns, (K / 64, P, 64)
+with P a multiple of 64 (`openlrm.ops.host_panels` says why). Widths are multiples of 64.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from mindspore import Tensor, nn
 
-from openlrm.ops.host import spread_ranges
+from openlrm.errors import UserError
+from openlrm.ops.host import aligned_array, host_threads, scratch, spread, spread_ranges
 
-_TILE_WIDTH, _TASK_ROWS = 64, 128
+WIDTH = 64
+_MOST_ROWS = 256
+"""Rows of a task: those of 512 numbers, half a megabyte, stay in the L2 cache."""
 _NO_BIAS = np.empty(0, np.float32)
 
 
-def norm_product(
-    x: np.ndarray,
-    norm: np.ndarray,
-    epsilon: float,
-    weight: np.ndarray,
-    bias: np.ndarray = _NO_BIAS,
-    activate: bool = False,
-) -> np.ndarray:
-    """LayerNorm(x) W^T + b, through an exact GELU if asked for.
+class InferenceOnly(nn.Cell):
+    """A Cell whose `construct` works on numpy arrays and has no gradient."""
 
-    Args:
-        x: (P, K), K a multiple of 64, as N is.
-        norm: (2, K), gain and offset.
-        epsilon: added to the variance.
-        weight: (N, K).
-        bias: (N,); none without it.
-        activate: whether the GELU follows.
+    def bprop(self, *_: Tensor) -> tuple:
+        """Refuse.
 
-    Returns:
-        (P, N).
-    """
-    from openlrm.ops.host_linear import multiply_normed
+        Raises:
+            UserError: always.
+        """
+        raise UserError("the fused layers of inference have no gradient", hint="call set_train(True) on the model")
 
-    tiles, out = _packed(weight.T), np.empty((len(x), len(weight)), np.float32)
-    rest = (norm, np.float32(epsilon), tiles, bias, activate)
-    spread_ranges(lambda first, last: multiply_normed(x, *rest, first, last, out), len(x), _TASK_ROWS)
+
+def panels(width: int, rows: int) -> np.ndarray:
+    """(width / 64, P, 64), not set, for at least so many rows."""
+    room = -(-rows // WIDTH) * WIDTH
+    return aligned_array(width * room).reshape(width // WIDTH, room, WIDTH)
+
+
+def to_panels(x: np.ndarray) -> np.ndarray:
+    """(L, K) -> (K / 64, P, 64), the rows beyond L zero."""
+    length, width = x.shape
+    out = panels(width, length)
+    out[:, :length] = x.reshape(length, -1, WIDTH).transpose(1, 0, 2)
+    out[:, length:] = 0
     return out
 
 
-def product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray = _NO_BIAS) -> np.ndarray:
-    """X M + b: (P, K), (K, N), (N,) -> (P, N); K and N are multiples of 64."""
-    from openlrm.ops.host_linear import multiply
+def to_rows(x: np.ndarray, length: int) -> np.ndarray:
+    """(K / 64, P, 64) -> (L, K)."""
+    return x[:, :length].transpose(1, 0, 2).reshape(length, -1)
 
-    tiles, out = _packed(matrix), np.empty((len(x), matrix.shape[1]), np.float32)
-    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), _TASK_ROWS)
+
+# Results go where the caller says: memory that is new in every layer costs 3 % of a transformer's time.
+
+
+def normed(x: np.ndarray, norm: np.ndarray, epsilon: float, out: np.ndarray) -> np.ndarray:
+    """Out = LayerNorm of panels; norm (2, K) is gain and offset, epsilon is added to the variance."""
+    from openlrm.ops.host_panels import norm_panels
+
+    _over_rows(lambda first, last: norm_panels(x, norm, np.float32(epsilon), first, last, out), x)
+    return out
+
+
+def product(
+    x: np.ndarray, weight: np.ndarray, out: np.ndarray, bias: np.ndarray = _NO_BIAS, activate: bool = False
+) -> np.ndarray:
+    """Out = x W^T + b on panels, through an exact GELU if asked for; weight (N, K), bias (N,)."""
+    _multiply(x, weight, bias, activate, False, out)
     return out
 
 
 def add_product(out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray = _NO_BIAS) -> None:
-    """Out += x W^T + b: (P, N), (P, K), (N, K), (N,); K and N are multiples of 64."""
-    from openlrm.ops.host_linear import multiply_onto
-
-    tiles = _packed(weight.T)
-    spread_ranges(lambda first, last: multiply_onto(x, tiles, bias, first, last, out), len(x), _TASK_ROWS)
+    """Out += x W^T + b on panels; weight (N, K), bias (N,)."""
+    _multiply(x, weight, bias, False, True, out)
 
 
-def _packed(matrix: np.ndarray) -> np.ndarray:
-    """Tiles of a matrix (K, N)."""
+def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarray) -> np.ndarray:
+    """Attention of heads of 64, a panel each.
+
+    Args:
+        q: (heads, P, 64).
+        k: (heads, P', 64).
+        v: (heads, P', 64).
+        keys: rows of k and v that are there.
+        out: (heads, P, 64), written.
+
+    Returns:
+        out.
+    """
+    logarithms = np.empty(q.shape[:2], np.float32)
+    attend_heads([(q[h], k[h, :keys], v[h, :keys], out[h], logarithms[h]) for h in range(len(q))])
+    return out
+
+
+def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
+    """Attention of heads of 64.
+
+    Args:
+        heads: of each queries (Lq, 64), keys (Lk, 64), values (Lk, 64), and what is written: the result (Lq, 64) and,
+            for the gradient, log2 of the sums of the exponentials (Lq,).
+    """
+    from openlrm.ops.host_attention import attend, padded
+
+    queries, keys = len(heads[0][0]), len(heads[0][1])
+    # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
+    rows = -(-queries * len(heads) // max(len(heads), 2 * host_threads()))
+    rows = -(-rows // WIDTH) * WIDTH
+    parts = -(-queries // rows)
+
+    def work(task: int) -> None:
+        q, k, v, out, logarithms = heads[task // parts]
+        start = task % parts * rows
+        room = scratch(2 * padded(keys))
+        attend(q, k, v, np.float32(WIDTH**-0.5), start, min(start + rows, queries), out, logarithms, room)
+
+    spread(work, len(heads) * parts)
+
+
+def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
+    from openlrm.ops.host_panels import multiply_panels
+
+    options = (x, pack_tiles(weight.T), bias, activate, onto)
+    _over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
+
+
+def pack_tiles(matrix: np.ndarray) -> np.ndarray:
+    """Tiles of a matrix (K, N), flat, as the compiled products take them."""
     from openlrm.ops.host_linear import pack
 
-    tiles = np.empty(matrix.size, np.float32)
-    spread_ranges(lambda first, last: pack(matrix, first, last, tiles), matrix.shape[1], _TILE_WIDTH)
+    tiles = aligned_array(matrix.size)
+    spread_ranges(lambda first, last: pack(matrix, first, last, tiles), matrix.shape[1], WIDTH)
     return tiles
+
+
+def _over_rows(work, x: np.ndarray) -> None:
+    """Call work(first, last) over the rows, some tasks for each thread."""
+    rows = x.shape[1]
+    step = min(_MOST_ROWS, rows // (4 * host_threads()) // WIDTH * WIDTH)
+    spread_ranges(work, rows, max(step, WIDTH))

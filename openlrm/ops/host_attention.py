@@ -9,14 +9,14 @@ import math
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import GROUP, LOG2_E, WIDTH, multiply_group, outer_group, power_of_two
+from openlrm.ops.host_tiles import GROUP, LOG2_E, WIDTH, aligned, multiply_group, outer_group, power_of_two
 
 f32 = np.float32
 TILE = WIDTH * WIDTH
 _NONE = f32(-1e30)
 """Score of a key that is not there."""
-_SLACK = f32(16)
-"""How far scores may exceed those seen before until sums are made relative to the new ones: 2^16 is small enough."""
+_MOST = f32(2**20)
+"""Sum of a tile's exponentials from which on all are made relative to the tile's largest score."""
 
 _EXACT = {"contract", "nsz"}
 _REORDER = _EXACT | {"reassoc"}
@@ -62,20 +62,15 @@ def _add_outer(rows, other, out):
         outer_group(rows[p : p + group], other[p : p + group], out)
 
 
-@njit(fastmath=_EXACT)
-def _exceeds(row, limit):
-    """Whether a number of the row is above the limit; counted lane by lane, which vectorises. A NaN is not."""
-    above = 0
-    for j in range(16):
-        above += max(max(row[j], row[j + 16]), max(row[j + 32], row[j + 48])) > limit
-    return above > 0
-
-
-@njit(fastmath=_EXACT)
-def _add_lanes(row, lanes):
-    """Add a row to 16 running sums."""
-    for j in range(16):
-        lanes[j] += (row[j] + row[j + 16]) + (row[j + 32] + row[j + 48])
+@njit(fastmath=_REORDER)
+def _powers(row, shift, out):
+    """Out = 2^(row - shift), at most 2^100; returns their sum."""
+    total = f32(0)
+    for j in range(WIDTH):
+        power = power_of_two(min(row[j] - shift, f32(100)))
+        out[j] = power
+        total += power
+    return total
 
 
 @njit(fastmath=_REORDER)
@@ -87,12 +82,13 @@ def _sum_of_products(row, other):
 
 
 @njit
-def _padded(count):
+def padded(count):
+    """Numbers in the tiles of `count` rows."""
     return (count + WIDTH - 1) // WIDTH * TILE
 
 
 @njit(fastmath=_EXACT, nogil=True, cache=True)
-def attend(q, k, v, scale, first, last, out, logarithms):
+def attend(q, k, v, scale, first, last, out, logarithms, room):
     """Softmax(Q K^T) V of one head for the queries first..last.
 
     Args:
@@ -104,16 +100,15 @@ def attend(q, k, v, scale, first, last, out, logarithms):
         last: one past the last query.
         out: (Lq, WIDTH), written.
         logarithms: (Lq,), written: log2 of the sum of the exponentials of a query's scores.
+        room: scratch, 2 `padded(Lk)` numbers.
     """
     keys = len(k)
-    k_columns, v_rows = np.empty(_padded(keys), f32), np.empty(_padded(keys), f32)
+    k_columns, v_rows = room[: padded(keys)], room[padded(keys) :]
     _column_tiles(k, k_columns)
     _row_tiles(v, v_rows)
     scale *= LOG2_E
-    queries, scores, mixed = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
-    shifts, sums = np.empty(WIDTH, f32), np.empty(WIDTH * 16, f32)
-    bits = np.empty(WIDTH, np.int32)
-    powers = bits.view(np.float32)
+    queries, scores, weights, mixed = aligned(TILE), aligned(TILE), aligned(TILE), aligned(TILE)
+    shifts, sums = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     for start in range(first, last, WIDTH):
         count = min(WIDTH, last - start)
         for i in range(count):
@@ -124,29 +119,28 @@ def attend(q, k, v, scale, first, last, out, logarithms):
             _multiply_tile(queries, k_columns[tile : tile + TILE], scores)
             there = min(WIDTH, keys - tile // WIDTH)
             for i in range(count):
-                row = scores[i * WIDTH : (i + 1) * WIDTH]
+                row, powers = scores[i * WIDTH : (i + 1) * WIDTH], weights[i * WIDTH : (i + 1) * WIDTH]
                 row[there:] = _NONE
-                lanes = sums[i * 16 : (i + 1) * 16]
-                if _exceeds(row, shifts[i] + _SLACK):
+                total = _powers(row, shifts[i], powers)
+                if not total <= _MOST:
                     top = max(row)
                     # What was summed up to now was relative to a smaller score.
                     shrink = f32(2) ** (shifts[i] - top)
                     shifts[i] = top
-                    lanes *= shrink
+                    sums[i] *= shrink
                     mixed[i * WIDTH : (i + 1) * WIDTH] *= shrink
-                power_of_two(row, shifts[i], bits, powers)
-                _add_lanes(row, lanes)
-            _add_product(scores, v_rows[tile : tile + TILE], mixed)
+                    total = _powers(row, top, powers)
+                sums[i] += total
+            _add_product(weights, v_rows[tile : tile + TILE], mixed)
         for i in range(count):
-            total = sums[i * 16 : (i + 1) * 16].sum()
-            logarithms[start + i] = shifts[i] + math.log2(total)
-            share = f32(1) / total
+            logarithms[start + i] = shifts[i] + math.log2(sums[i])
+            share = f32(1) / sums[i]
             for j in range(WIDTH):
                 out[start + i, j] = mixed[i * WIDTH + j] * share
 
 
 @njit(fastmath=_EXACT, nogil=True, cache=True)
-def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv):
+def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv, room):
     """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
 
     Args:
@@ -160,24 +154,23 @@ def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv):
         dq: (Lq, WIDTH), written.
         dk: (Lk, WIDTH), written.
         dv: (Lk, WIDTH), written.
+        room: scratch, 5 `padded(Lk)` + 2 `padded(Lq)` numbers.
     """
     queries, keys = len(q), len(k)
-    room = _padded(keys)
-    k_columns, v_columns = np.empty(room, f32), np.empty(room, f32)
-    k_rows, dk_rows, dv_rows = np.empty(room, f32), np.zeros(room, f32), np.zeros(room, f32)
+    size, tall = padded(keys), padded(queries)
+    k_columns, v_columns, k_rows = room[:size], room[size : 2 * size], room[2 * size : 3 * size]
+    dk_rows, dv_rows = room[3 * size : 4 * size], room[4 * size : 5 * size]
+    rows, dout_rows = room[5 * size : 5 * size + tall], room[5 * size + tall :]
+    dk_rows[:], dv_rows[:] = f32(0), f32(0)
     _column_tiles(k, k_columns)
     _column_tiles(v, v_columns)
     _row_tiles(k, k_rows)
-    rows, dout_rows = np.empty(_padded(queries), f32), np.empty(_padded(queries), f32)
     _row_tiles(dout, dout_rows)
     _row_tiles(out, rows)
     products = np.zeros(len(rows) // WIDTH, f32)
     for i in range(queries):
         products[i] = _sum_of_products(rows[i * WIDTH : (i + 1) * WIDTH], dout_rows[i * WIDTH : (i + 1) * WIDTH])
-    query_tile, weights, of_weights = np.zeros(TILE, f32), np.empty(TILE, f32), np.empty(TILE, f32)
-    dq_tile = np.empty(TILE, f32)
-    bits = np.empty(WIDTH, np.int32)
-    powers = bits.view(np.float32)
+    query_tile, weights, of_weights, dq_tile = aligned(TILE), aligned(TILE), aligned(TILE), aligned(TILE)
     for start in range(0, queries, WIDTH):
         count = min(WIDTH, queries - start)
         for i in range(WIDTH):
@@ -185,7 +178,7 @@ def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv):
                 query_tile[i * WIDTH + j] = q[start + i, j] * (scale * LOG2_E) if i < count else f32(0)
         of_out = dout_rows[start * WIDTH : start * WIDTH + TILE]
         dq_tile[:] = f32(0)
-        for tile in range(0, room, TILE):
+        for tile in range(0, size, TILE):
             _multiply_tile(query_tile, k_columns[tile : tile + TILE], weights)
             _multiply_tile(of_out, v_columns[tile : tile + TILE], of_weights)
             there = min(WIDTH, keys - tile // WIDTH)
@@ -195,9 +188,9 @@ def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv):
                     row[:], of_row[:] = f32(0), f32(0)
                     continue
                 row[there:] = _NONE
-                power_of_two(row, logarithms[start + i], bits, powers)
-                product = products[start + i]
+                product, shift = products[start + i], logarithms[start + i]
                 for j in range(WIDTH):
+                    row[j] = power_of_two(row[j] - shift)
                     of_row[j] = row[j] * (of_row[j] - product)
             _add_outer(weights, of_out, dv_rows[tile : tile + TILE])
             _add_outer(of_weights, query_tile, dk_rows[tile : tile + TILE])

@@ -2,62 +2,48 @@
 
 import math
 
-import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import LOG2_E, WIDTH, f32, power_of_two
+from openlrm.ops.host_tiles import LOG2_E, f32, power_of_two
 
 _EXACT = {"contract", "nsz"}
 _REORDER = _EXACT | {"reassoc"}
+# Python's errors for divisions by zero keep a loop from being vectorised.
+_DIVIDES = {"error_model": "numpy"}
 
 
-@njit(fastmath=_EXACT)
-def _normal(x, tail, density, bits, powers):
-    """Of a row: exp(-x^2 / 2) and the normal distribution's probability beyond |x|.
+@njit(fastmath=_EXACT, **_DIVIDES)
+def _normal(x):
+    """exp(-x^2 / 2), and the normal distribution's probability beyond |x|.
 
     Abramowitz and Stegun (1964), 7.1.26: erfc(z) = (a1 t + ... + a5 t^5) exp(-z^2), t = 1 / (1 + p z), error 1.5e-7.
     """
-    half_log2_e = f32(-0.5) * LOG2_E
-    for j in range(WIDTH):
-        density[j] = x[j] * x[j] * half_log2_e
-    power_of_two(density, f32(0), bits, powers)
-    scale = f32(0.3275911 / math.sqrt(2))
-    for j in range(WIDTH):
-        t = f32(1) / (f32(1) + scale * abs(x[j]))
-        p = f32(0.5 * 1.061405429)
-        p = p * t + f32(0.5 * -1.453152027)
-        p = p * t + f32(0.5 * 1.421413741)
-        p = p * t + f32(0.5 * -0.284496736)
-        p = p * t + f32(0.5 * 0.254829592)
-        tail[j] = p * t * density[j]
+    density = power_of_two(x * x * (f32(-0.5) * LOG2_E))
+    t = f32(1) / (f32(1) + f32(0.3275911 / math.sqrt(2)) * abs(x))
+    p = f32(0.5 * 1.061405429)
+    p = p * t + f32(0.5 * -1.453152027)
+    p = p * t + f32(0.5 * 1.421413741)
+    p = p * t + f32(0.5 * -0.284496736)
+    p = p * t + f32(0.5 * 0.254829592)
+    return density, p * t * density
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=_EXACT, nogil=True, cache=True, **_DIVIDES)
 def gelu(x, out):
-    """X times the normal distribution's probability below it; flat arrays, a multiple of WIDTH long."""
-    tail, density = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
-    bits = np.empty(WIDTH, np.int32)
-    powers = bits.view(np.float32)
-    for start in range(0, len(x), WIDTH):
-        row, target = x[start : start + WIDTH], out[start : start + WIDTH]
-        _normal(row, tail, density, bits, powers)
-        for j in range(WIDTH):
-            target[j] = row[j] * (tail[j] if row[j] < 0 else f32(1) - tail[j])
+    """X times the normal distribution's probability below it; flat arrays."""
+    for j in range(len(x)):
+        _, tail = _normal(x[j])
+        out[j] = x[j] * (tail if x[j] < 0 else f32(1) - tail)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=_EXACT, nogil=True, cache=True, **_DIVIDES)
 def gelu_gradient(x, dout, dx):
     """Gradient of `gelu`: P(x) + x p(x)."""
-    tail, density = np.empty(WIDTH, f32), np.empty(WIDTH, f32)
-    bits = np.empty(WIDTH, np.int32)
-    powers = bits.view(np.float32)
     height = f32(1 / math.sqrt(2 * math.pi))
-    for start in range(0, len(x), WIDTH):
-        row, of_row, target = x[start : start + WIDTH], dout[start : start + WIDTH], dx[start : start + WIDTH]
-        _normal(row, tail, density, bits, powers)
-        for j in range(WIDTH):
-            below = tail[j] if row[j] < 0 else f32(1) - tail[j]
-            target[j] = of_row[j] * (below + row[j] * density[j] * height)
+    for j in range(len(x)):
+        density, tail = _normal(x[j])
+        below = tail if x[j] < 0 else f32(1) - tail
+        dx[j] = dout[j] * (below + x[j] * density * height)
 
 
 @njit(fastmath=_REORDER)

@@ -7,7 +7,9 @@ the files that call these.
 import math
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 f32 = np.float32
 LOG2_E = f32(math.log2(math.e))
@@ -19,6 +21,17 @@ GROUP = 4
 # Sums may be reordered, so that they are vectorised; infinities and NaNs keep their meaning.
 _EXACT = {"contract", "nsz"}
 _REORDER = _EXACT | {"reassoc"}
+
+
+@njit
+def aligned(count):
+    """(count,) float32 zeros that begin at a cache line.
+
+    Products whose results straddle lines take 15 % longer, with such weights 4 %.
+    """
+    room = np.zeros(count + 16, f32)
+    first = -room.ctypes.data % 64 // 4
+    return room[first : first + count]
 
 
 @njit(fastmath=_REORDER)
@@ -61,29 +74,42 @@ def outer_group(rows, other, out):
             w[3 * n + j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
 
 
-@njit(fastmath=_EXACT)
-def power_of_two(scores, shift, bits, powers):
-    """Turn a row into 2^(score - shift), never below 2^-126; a NaN stays one.
+@intrinsic
+def _bits_of(context, number):
+    """A float32's bits as an int32."""
 
-    `powers` is `bits` read as float32; both are scratch. A polynomial (error 2e-7), since the library's exponential is
-    not vectorised. Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, whence it moves into
-    the exponent: integers made by conversion take twice as long.
+    def code(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), code
+
+
+@intrinsic
+def _number_of(context, bits):
+    """The float32 of an int32's bits."""
+
+    def code(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), code
+
+
+@njit(fastmath=_EXACT)
+def power_of_two(x):
+    """2^x of a float32, never below 2^-126; a NaN stays one.
+
+    A polynomial (error 2e-7), since the library's exponential is not vectorised. Adding 1.5 * 2^23 rounds to a whole
+    number and leaves it in the low bits, whence it moves into the exponent: integers made by conversion take twice as
+    long.
     """
-    rounding = f32(12582912)
-    for j in range(WIDTH):
-        x = scores[j] - shift
-        x = f32(-126) if x < f32(-126) else x
-        shifted = x + rounding
-        powers[j] = shifted
-        x -= shifted - rounding
-        # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
-        p = f32(0.00134004322)
-        p = p * x + f32(0.0096760371)
-        p = p * x + f32(0.0555032721)
-        p = p * x + f32(0.240221074)
-        p = p * x + f32(0.693147207)
-        scores[j] = p * x + f32(1)
-    for j in range(WIDTH):
-        bits[j] = (bits[j] << np.int32(23)) + np.int32(127 << 23)
-    for j in range(WIDTH):
-        scores[j] *= powers[j]
+    x = f32(-126) if x < f32(-126) else x
+    shifted = x + f32(12582912)
+    x -= shifted - f32(12582912)
+    # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
+    p = f32(0.00134004322)
+    p = p * x + f32(0.0096760371)
+    p = p * x + f32(0.0555032721)
+    p = p * x + f32(0.240221074)
+    p = p * x + f32(0.693147207)
+    p = p * x + f32(1)
+    return p * _number_of((_bits_of(shifted) << np.int32(23)) + np.int32(127 << 23))

@@ -11,7 +11,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
-from openlrm.ops.fused import product
+from openlrm.ops.fused import pack_tiles
 from openlrm.ops.host import host_array, host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
@@ -48,20 +48,29 @@ class HostLinear(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
         x, weight, bias = map(host_array, (x, weight, bias))
-        return Tensor.from_numpy(product(x, weight.T, bias))
+        return Tensor.from_numpy(_host_product(x, weight.T, bias))
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
         from openlrm.ops.host_linear import weight_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
-        dx = product(dout, weight)
+        dx = _host_product(dout, weight, np.empty(0, np.float32))
         dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
         # Outputs of a task: all rows are gone through once for each.
         step = max(_TILE_WIDTH, len(weight) // (2 * host_threads()) // _TILE_WIDTH * _TILE_WIDTH)
         spread_ranges(lambda first, last: weight_gradient(dout, x, first, last, dweight, dbias), len(weight), step)
         dbias = dbias if bias.shape[0] else np.empty(0, np.float32)
         return tuple(map(Tensor.from_numpy, (dx, dweight, dbias)))
+
+
+def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """X M + b: (P, K), (K, N), (N,) or empty -> (P, N)."""
+    from openlrm.ops.host_linear import multiply
+
+    tiles, out = pack_tiles(matrix), np.empty((len(x), matrix.shape[1]), np.float32)
+    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), 2 * _TILE_WIDTH)
+    return out
 
 
 _matmul = ops.MatMul(transpose_b=True)
@@ -215,16 +224,13 @@ class HostGELU(nn.Cell):
 
     def _over_rows(self, kernel, *tensors: Tensor) -> Tensor:
         arrays = [host_array(tensor).reshape(-1) for tensor in tensors]
-        size = arrays[0].size
-        # Kernels take whole rows of 64.
-        arrays = [np.pad(array, (0, -size % 64)) if size % 64 else array for array in arrays]
         out = np.empty_like(arrays[0])
 
         def work(first: int, last: int) -> None:
             kernel(*(array[first:last] for array in (*arrays, out)))
 
         spread_ranges(work, out.size, _TASK_NUMBERS)
-        return Tensor.from_numpy(out[:size].reshape(tensors[0].shape))
+        return Tensor.from_numpy(out.reshape(tensors[0].shape))
 
 
 _host_gelu = HostGELU()

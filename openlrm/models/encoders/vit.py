@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
+from openlrm.models.encoders.host import HostBlocks, fits
 from openlrm.models.encoders.positions import resize_matrix
 from openlrm.models.encoders.presets import EncoderSpec
 from openlrm.ops import (
@@ -16,6 +17,7 @@ from openlrm.ops import (
     Linear,
     attention,
     gelu,
+    host_kernels,
     linear,
     project_keys_values,
     project_output,
@@ -148,6 +150,8 @@ class VisionTransformer(nn.Cell):
         self.patch_embed = PatchEmbed(spec.patch_size, dim)
         self.blocks = nn.CellList([Block(spec) for _ in range(spec.depth)])
         self.norm = LayerNorm(dim, spec.eps)
+        self.host_blocks = HostBlocks(self.blocks)
+        self.fits_host = fits(spec)
 
     def positions(self, rows: int, columns: int) -> Tensor:
         """Position table (1, 1 + rows * columns, dim), the patch part resized to the image's patch grid.
@@ -165,8 +169,16 @@ class VisionTransformer(nn.Cell):
         table = ops.matmul(across, table).reshape(columns, rows, dim).transpose(1, 0, 2)
         return ops.concat([self.pos_embed[:, :1], table.reshape(1, rows * columns, dim)], axis=1)
 
-    def construct(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1], sides multiples of the patch -> (N, 1 + (H/p)(W/p), dim)."""
+    def construct(self, image: Tensor, frozen: bool = False) -> Tensor:
+        """Tokens of images.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], sides multiples of the patch.
+            frozen: no gradient will be asked for, though the cell may be in training.
+
+        Returns:
+            (N, 1 + (H/p)(W/p), dim).
+        """
         n, _, height, width = image.shape
         if self.spec.normalise:
             image = (image - Tensor(_IMAGENET_MEAN)) / Tensor(_IMAGENET_STD)
@@ -178,8 +190,11 @@ class VisionTransformer(nn.Cell):
         if self.registers:
             registers = ops.broadcast_to(self.register_tokens, (n, self.registers, dim))
             x = ops.concat([x[:, :1], registers, x[:, 1:]], axis=1)
-        for block in self.blocks:
-            x = block(x)
+        if host_kernels() and self.fits_host and (frozen or not self.training):
+            x = self.host_blocks(x)
+        else:
+            for block in self.blocks:
+                x = block(x)
         x = self.norm(x)
         if self.registers:
             x = ops.concat([x[:, :1], x[:, 1 + self.registers :]], axis=1)
@@ -199,5 +214,5 @@ class ImageEncoder(nn.Cell):
 
     def construct(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 1 + patches, D); no gradient is kept when frozen."""
-        features = self.model(image)
+        features = self.model(image, self.freeze)
         return ops.stop_gradient(features) if self.freeze else features

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mindspore import Tensor, nn
 
-from openlrm.errors import UserError
 from openlrm.ops import fused
-from openlrm.ops.attention import attend_heads
+from openlrm.ops.fused import InferenceOnly
 from openlrm.ops.host import host_array
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ def fits(layer: TriplaneLayer) -> bool:
     return layer.self_attn.dim == _HEAD * layer.self_attn.heads and cross.context_dim % _HEAD == 0
 
 
-class HostLayers(nn.Cell):
-    """The layers of a `TriplaneTransformer` one after another. No gradient: `set_train(True)` takes the other way."""
+class HostLayers(InferenceOnly):
+    """The layers of a `TriplaneTransformer` one after another. `set_train(True)` takes the differentiable ones."""
 
     def __init__(self, layers: nn.CellList):
         super().__init__()
@@ -34,37 +33,38 @@ class HostLayers(nn.Cell):
 
     def construct(self, tokens: Tensor, features: Tensor, camera: Tensor) -> Tensor:
         """(N, L, dim), (N, K, feature_dim), (N, mod_dim) -> (N, L, dim)."""
-        x, features = host_array(tokens).copy(), host_array(features)
+        tokens, features, camera = map(host_array, (tokens, features, camera))
+        active = camera / (1 + np.exp(-camera))
+        length, keys = tokens.shape[1], features.shape[1]
+        samples, contexts = [fused.to_panels(x) for x in tokens], [fused.to_panels(x) for x in features]
+        room = fused.panels(5 * tokens.shape[2], length)
         for layer in self.layers[0]:
-            norms = [_modulated(norm, camera) for norm in (layer.norm1, layer.norm2, layer.norm3)]
-            for sample in range(len(x)):
-                _run(layer, x[sample], features[sample], [norm[sample] for norm in norms])
-        return Tensor.from_numpy(x)
-
-    def bprop(self, *_: Tensor) -> tuple:
-        """Refuse.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError("the fused layers of inference have no gradient", hint="call set_train(True) on the model")
+            norms = [_modulated(norm, active) for norm in (layer.norm1, layer.norm2, layer.norm3)]
+            for index, (x, context) in enumerate(zip(samples, contexts, strict=True)):
+                _run(layer, x, length, context, keys, [norm[index] for norm in norms], room)
+        return Tensor.from_numpy(np.stack([fused.to_rows(x, length) for x in samples]))
 
 
-def _run(layer: TriplaneLayer, x: np.ndarray, features: np.ndarray, norms: list[np.ndarray]) -> None:
-    """One layer on one sample: x (L, dim) is changed in place; norms are (2, dim) each."""
-    dim, epsilon = layer.self_attn.dim, layer.norm1.norm.eps
+def _run(layer: TriplaneLayer, x, length: int, context, keys: int, norms: list[np.ndarray], room) -> None:
+    """One layer on the panels x of one sample, changed in place, and those of its features.
+
+    `norms` are (2, dim) each; `room` is five times as wide as x.
+    """
+    epsilon, heads = layer.norm1.norm.eps, len(x)
+    narrow, wide = room[:heads], room[heads:]
     query, key, value = _projections(layer.cross_attn)
-    q = fused.norm_product(x, norms[0], epsilon, query)
-    k, v = (fused.product(features, weight.T) for weight in (key, value))
-    mixed, _ = attend_heads(q[None], k[None], v[None])
-    fused.add_product(x, mixed[0], host_array(layer.cross_attn.out_proj.weight))
+    q = fused.product(fused.normed(x, norms[0], epsilon, narrow), query, wide[:heads])
+    k, v = (fused.product(context, weight, fused.panels(len(weight), keys)) for weight in (key, value))
+    fused.add_product(x, fused.attend(q, k, v, keys, narrow), host_array(layer.cross_attn.out_proj.weight))
 
-    qkv = fused.norm_product(x, norms[1], epsilon, host_array(layer.self_attn.in_proj_weight))
-    mixed, _ = attend_heads(*(qkv[None, :, start : start + dim] for start in range(0, 3 * dim, dim)))
-    fused.add_product(x, mixed[0], host_array(layer.self_attn.out_proj.weight))
+    weight = host_array(layer.self_attn.in_proj_weight)
+    qkv = fused.product(fused.normed(x, norms[1], epsilon, narrow), weight, wide[: 3 * heads])
+    mixed = fused.attend(*np.split(qkv, 3), length, narrow)
+    fused.add_product(x, mixed, host_array(layer.self_attn.out_proj.weight))
 
     first, last = layer.mlp[0], layer.mlp[3]
-    hidden = fused.norm_product(x, norms[2], epsilon, *map(host_array, (first.weight, first.bias)), activate=True)
+    weight, bias = map(host_array, (first.weight, first.bias))
+    hidden = fused.product(fused.normed(x, norms[2], epsilon, narrow), weight, wide, bias, activate=True)
     fused.add_product(x, hidden, *map(host_array, (last.weight, last.bias)))
 
 
@@ -75,8 +75,11 @@ def _projections(attention) -> tuple[np.ndarray, ...]:
     return tuple(map(host_array, (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)))
 
 
-def _modulated(norm: ModLN, camera: Tensor) -> np.ndarray:
-    """Gain and offset (N, 2, dim): LN(x) (1 + scale) + shift is again a LayerNorm."""
-    shift, scale = np.split(host_array(norm.mlp(camera)), 2, axis=1)
+def _modulated(norm: ModLN, active: np.ndarray) -> np.ndarray:
+    """Gain and offset (N, 2, dim) from SiLU(c) (N, mod_dim): LN(x) (1 + scale) + shift is again a LayerNorm."""
+    layer = norm.mlp[1]
+    # Not BLAS, whose threads spin after it, nor an operation, after which MindSpore's do.
+    modulation = np.einsum("pk,nk->pn", active, host_array(layer.weight)) + host_array(layer.bias)
+    shift, scale = np.split(modulation, 2, axis=1)
     weight, bias = host_array(norm.norm.weight), host_array(norm.norm.bias)
     return np.stack([weight * (1 + scale), bias * (1 + scale) + shift], axis=1)

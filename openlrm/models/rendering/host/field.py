@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from openlrm.ops.host import aligned_array
+
 DECODER_NAMES = tuple(f"net.{layer}.{kind}" for layer in (0, 2, 4, 6) for kind in ("weight", "bias"))
 """Weights of the field's decoder, weights (out, in) and biases (out,)."""
 
@@ -82,10 +84,7 @@ def _per_plane(first: np.ndarray) -> np.ndarray:
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
-    """Float32 copy that begins at a cache line: no load of 16 numbers then straddles two (6 % of a frame)."""
-    line = 64
-    room = np.empty(4 * array.size + line, np.uint8)
-    start = -room.ctypes.data % line
-    copy = room[start : start + 4 * array.size].view(np.float32).reshape(array.shape)
+    """Float32 copy that begins at a cache line."""
+    copy = aligned_array(array.size).reshape(array.shape)
     copy[...] = array
     return copy

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import GROUP, WIDTH, multiply_group, outer_group
+from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
 
 f32 = np.float32
 HIDDEN = WIDTH
@@ -149,7 +149,7 @@ def _color(logit):
 def evaluate_points(field, points, density, rgb):
     """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
     block = 64
-    hidden, other = np.zeros(block * HIDDEN, f32), np.zeros(block * HIDDEN, f32)
+    hidden, other = aligned(block * HIDDEN), aligned(block * HIDDEN)
     decoded = np.empty((block, 4), f32)
     for start in range(0, len(points), block):
         count = min(block, len(points) - start)
@@ -276,8 +276,8 @@ class Buffers(NamedTuple):
 @njit
 def _buffers(samples):
     return Buffers(
-        np.zeros((2 * samples + GROUP - 1) * HIDDEN, f32),
-        np.zeros((2 * samples + GROUP - 1) * HIDDEN, f32),
+        aligned((2 * samples + GROUP - 1) * HIDDEN),
+        aligned((2 * samples + GROUP - 1) * HIDDEN),
         np.empty((2 * samples, 4), f32),
         np.empty((2 * samples, 4), f32),
         np.empty(samples, f32),
@@ -576,8 +576,8 @@ def backpropagate_rays(field, transposed1, transposed2, rays, depths, mixed, sum
     """
     samples = depths.shape[1]
     room = (samples + GROUP - 1) * HIDDEN
-    first, second, third = np.zeros(room, f32), np.zeros(room, f32), np.zeros(room, f32)
-    of_later, of_earlier = np.zeros(room, f32), np.zeros(room, f32)
+    first, second, third = aligned(room), aligned(room), aligned(room)
+    of_later, of_earlier = aligned(room), aligned(room)
     nothing = np.zeros(HIDDEN, f32)
     inside, points = np.empty(samples, np.int64), np.empty((samples, 3), f32)
     packed, decoded = np.empty((samples, 4), f32), np.empty((samples, 4), f32)
