@@ -9,7 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import GROUP, LOG2_E, WIDTH, aligned, multiply_group, outer_group, power_of_two
+from openlrm.ops.host_functions import EXACT, LOG2_E, power_of_two
+from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
 
 f32 = np.float32
 TILE = WIDTH * WIDTH
@@ -18,11 +19,10 @@ _NONE = f32(-1e30)
 _MOST = f32(2**20)
 """Sum of a tile's exponentials from which on all are made relative to the tile's largest score."""
 
-_EXACT = {"contract", "nsz"}
-_REORDER = _EXACT | {"reassoc"}
+_REORDER = EXACT | {"reassoc"}
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _row_tiles(x, tiles):
     """(L, WIDTH) -> flat tiles of WIDTH rows, padded with zeros."""
     for i in range(len(x)):
@@ -31,7 +31,7 @@ def _row_tiles(x, tiles):
     tiles[len(x) * WIDTH :] = f32(0)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _column_tiles(x, tiles):
     """(L, WIDTH) -> flat tiles (WIDTH features, WIDTH rows), padded with zeros."""
     tiles[len(x) // WIDTH * TILE :] = f32(0)
@@ -87,7 +87,7 @@ def padded(count):
     return (count + WIDTH - 1) // WIDTH * TILE
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def attend(q, k, v, scale, first, last, out, logarithms, room):
     """Softmax(Q K^T) V of one head for the queries first..last.
 
@@ -139,7 +139,7 @@ def attend(q, k, v, scale, first, last, out, logarithms, room):
                 out[start + i, j] = mixed[i * WIDTH + j] * share
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv, room):
     """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
 

@@ -4,21 +4,18 @@ import math
 
 from numba import njit
 
-from openlrm.ops.host_tiles import LOG2_E, f32, power_of_two
+from openlrm.ops.host_functions import DIVIDES, EXACT, exponential, f32
 
-_EXACT = {"contract", "nsz"}
-_REORDER = _EXACT | {"reassoc"}
-# Python's errors for divisions by zero keep a loop from being vectorised.
-_DIVIDES = {"error_model": "numpy"}
+_REORDER = EXACT | {"reassoc"}
 
 
-@njit(fastmath=_EXACT, **_DIVIDES)
+@njit(fastmath=EXACT, **DIVIDES)
 def _normal(x):
     """exp(-x^2 / 2), and the normal distribution's probability beyond |x|.
 
     Abramowitz and Stegun (1964), 7.1.26: erfc(z) = (a1 t + ... + a5 t^5) exp(-z^2), t = 1 / (1 + p z), error 1.5e-7.
     """
-    density = power_of_two(x * x * (f32(-0.5) * LOG2_E))
+    density = exponential(f32(-0.5) * x * x)
     t = f32(1) / (f32(1) + f32(0.3275911 / math.sqrt(2)) * abs(x))
     p = f32(0.5 * 1.061405429)
     p = p * t + f32(0.5 * -1.453152027)
@@ -28,7 +25,7 @@ def _normal(x):
     return density, p * t * density
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True, **_DIVIDES)
+@njit(fastmath=EXACT, nogil=True, cache=True, **DIVIDES)
 def gelu(x, out):
     """X times the normal distribution's probability below it; flat arrays."""
     for j in range(len(x)):
@@ -36,7 +33,7 @@ def gelu(x, out):
         out[j] = x[j] * (tail if x[j] < 0 else f32(1) - tail)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True, **_DIVIDES)
+@njit(fastmath=EXACT, nogil=True, cache=True, **DIVIDES)
 def gelu_gradient(x, dout, dx):
     """Gradient of `gelu`: P(x) + x p(x)."""
     height = f32(1 / math.sqrt(2 * math.pi))
@@ -59,7 +56,7 @@ def mean_and_scale(row, epsilon):
     return mean, f32(1) / math.sqrt(total / f32(len(row)) + epsilon)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def layer_norm(x, weight, bias, epsilon, out):
     """Rows (P, D) to mean 0 and variance 1, times weight (D,), plus bias (D,)."""
     for p in range(len(x)):

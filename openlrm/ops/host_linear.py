@@ -6,13 +6,13 @@ go on spinning after a product and take the cores from the loops that come next.
 
 from numba import njit
 
+from openlrm.ops.host_functions import EXACT
 from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, f32, multiply_group, outer_group
 
 TILE = WIDTH * WIDTH
-_EXACT = {"contract", "nsz"}
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def pack(matrix, first, last, tiles):
     """Tiles for columns first..last (multiples of WIDTH): matrix (K, N) -> tiles (N / W, K / W, W in, W out)."""
     inputs = matrix.shape[0] // WIDTH
@@ -32,7 +32,7 @@ def _copy(row, target):
         target[j] = row[j]
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _row_tiles(x, first, last, tiles):
     """Rows first..last, at most WIDTH, of x (P, K) -> K / WIDTH tiles of WIDTH rows, padded with zeros."""
     for i in range(WIDTH):
@@ -44,7 +44,7 @@ def _row_tiles(x, first, last, tiles):
                 target[:] = f32(0)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def multiply(x, tiles, bias, first, last, out):
     """Rows first..last of out = x times the packed matrix, plus bias (none when empty).
 
@@ -77,7 +77,7 @@ def multiply(x, tiles, bias, first, last, out):
                 _copy(result[i * WIDTH : (i + 1) * WIDTH], out[block + i, column : column + WIDTH])
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def weight_gradient(dout, x, first, last, dweight, dbias):
     """Outputs first..last (multiples of WIDTH) of dweight = dout^T x, and of the sum of dout's rows.
 

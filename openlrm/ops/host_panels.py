@@ -7,12 +7,12 @@ or out of them; a panel is also what a head of attention takes. P is a multiple 
 import numpy as np
 from numba import njit
 
+from openlrm.ops.host_functions import EXACT
 from openlrm.ops.host_layers import gelu
 from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, f32, multiply_group
 
 TILE = WIDTH * WIDTH
-_EXACT = {"contract", "nsz"}
-_REORDER = _EXACT | {"reassoc"}
+_REORDER = EXACT | {"reassoc"}
 
 
 @njit(fastmath=_REORDER)
@@ -28,7 +28,7 @@ def _sums(panels, block, of_squares, sums):
             sums[i] += total
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def norm_panels(x, norm, epsilon, first, last, out):
     """LayerNorm of rows first..last, multiples of WIDTH.
 
@@ -62,7 +62,7 @@ def norm_panels(x, norm, epsilon, first, last, out):
                     target[j] = target[j] * scale * gain[j] + offset[j]
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def multiply_panels(x, tiles, bias, activate, onto, first, last, out):
     """Rows first..last, multiples of WIDTH, of out = x times a packed matrix, plus bias.
 

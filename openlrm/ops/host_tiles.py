@@ -1,10 +1,8 @@
-"""Inner loops of the compiled kernels: products of small tiles, and powers. Rows are WIDTH numbers, arrays are flat.
+"""Inner loops of the compiled kernels: products of small tiles. Rows are WIDTH numbers, arrays are flat.
 
 Numba's cache looks at the file of a cached function only: after a change here, remove the `__pycache__` folders of
 the files that call these.
 """
-
-import math
 
 import numpy as np
 from llvmlite import ir
@@ -12,15 +10,13 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 f32 = np.float32
-LOG2_E = f32(math.log2(math.e))
 WIDTH = 64
 """Numbers in a row: a head of every released size, and a hidden layer of the field's decoder."""
 GROUP = 4
 """Rows worked on at once."""
 
 # Sums may be reordered, so that they are vectorised; infinities and NaNs keep their meaning.
-_EXACT = {"contract", "nsz"}
-_REORDER = _EXACT | {"reassoc"}
+_REORDER = {"contract", "nsz", "reassoc"}
 
 
 @njit
@@ -75,41 +71,40 @@ def outer_group(rows, other, out):
 
 
 @intrinsic
-def _bits_of(context, number):
-    """A float32's bits as an int32."""
+def mix_rows(context, table, starts, shares, bias, out):
+    """Out = ReLU(bias + the sum of shares times rows of a flat table), all of WIDTH numbers; a NaN stays one.
 
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.int32(types.float32), code
-
-
-@intrinsic
-def _number_of(context, bits):
-    """The float32 of an int32's bits."""
-
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), code
-
-
-@njit(fastmath=_EXACT)
-def power_of_two(x):
-    """2^x of a float32, never below 2^-126; a NaN stays one.
-
-    A polynomial (error 2e-7), since the library's exponential is not vectorised. Adding 1.5 * 2^23 rounds to a whole
-    number and leaves it in the low bits, whence it moves into the exponent: integers made by conversion take twice as
-    long.
+    As vector instructions, since a loop would first ask whether `out` overlaps each of the rows: 56 ns for 12 rows
+    against 20. Starts are not checked.
     """
-    x = f32(-126) if x < f32(-126) else x
-    shifted = x + f32(12582912)
-    x -= shifted - f32(12582912)
-    # Interpolates 2^x at the Chebyshev points of [-0.5, 0.5].
-    p = f32(0.00134004322)
-    p = p * x + f32(0.0096760371)
-    p = p * x + f32(0.0555032721)
-    p = p * x + f32(0.240221074)
-    p = p * x + f32(0.693147207)
-    p = p * x + f32(1)
-    return p * _number_of((_bits_of(shifted) << np.int32(23)) + np.int32(127 << 23))
+    count = len(starts)
+
+    def code(context, builder, signature, arguments):
+        lanes = ir.VectorType(ir.FloatType(), 16)
+        bases = [
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data
+            for i in (0, 3, 4)  # table, bias, out
+        ]
+
+        def vector_at(base, start):
+            return builder.bitcast(builder.gep(base, [start]), lanes.as_pointer())
+
+        def splat(number):
+            first = builder.insert_element(ir.Constant(lanes, ir.Undefined), number, ir.IntType(32)(0))
+            order = ir.Constant(ir.VectorType(ir.IntType(32), 16), [0] * 16)
+            return builder.shuffle_vector(first, ir.Constant(lanes, ir.Undefined), order)
+
+        offsets = [builder.extract_value(arguments[1], i) for i in range(count)]
+        factors = [splat(builder.extract_value(arguments[2], i)) for i in range(count)]
+        zero = ir.Constant(lanes, [0.0] * 16)
+        for part in range(0, WIDTH, 16):
+            place = ir.IntType(64)(part)
+            total = builder.load(vector_at(bases[1], place), align=4)
+            for offset, factor in zip(offsets, factors, strict=True):
+                row = builder.load(vector_at(bases[0], builder.add(offset, place)), align=4)
+                total = builder.fadd(builder.fmul(row, factor, flags=("contract",)), total, flags=("contract",))
+            positive = builder.select(builder.fcmp_ordered("<", total, zero), zero, total)
+            builder.store(positive, vector_at(bases[2], place), align=4)
+        return context.get_dummy_value()
+
+    return types.void(table, starts, shares, bias, out), code

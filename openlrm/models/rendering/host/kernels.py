@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
+from openlrm.ops.host_functions import EXACT, exponential, sigmoid, softplus
+from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, mix_rows, multiply_group, outer_group
 
 f32 = np.float32
 HIDDEN = WIDTH
@@ -24,9 +25,8 @@ EMPTY = f32(-np.inf)
 UNKNOWN, KNOWN = 0, 1
 """State of a sample."""
 
-# Infinities are used, so neither nnan nor ninf. Sums may be reordered only where they are vectorised.
-_EXACT = {"contract", "nsz"}
-_REORDER = _EXACT | {"reassoc"}
+# Sums may be reordered only where they are vectorised.
+_REORDER = EXACT | {"reassoc"}
 
 
 class Field(NamedTuple):
@@ -58,7 +58,7 @@ class Field(NamedTuple):
     occupied: np.ndarray
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _cell(value, side):
     """Texel of the padded plane at or below a coordinate, and the fraction to the next."""
     half = f32(side - 2) * f32(0.5)
@@ -68,44 +68,45 @@ def _cell(value, side):
     return texel, grid - f32(texel)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _first_layer(field, x, y, z, out):
     """ReLU of the first layer at a point: 12 texels mixed (bilinear on planes (x, y), (x, z), (z, y))."""
-    side, table, bias = field.side, field.table, field.bias
+    side = field.side
     column_x, fx = _cell(x, side)
     row_y, fy = _cell(y, side)
     texel_z, fz = _cell(z, side)
     line, plane = side * HIDDEN, side * side * HIDDEN
-    at = row_y * line + column_x * HIDDEN
-    xy0, xy1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
-    at = plane + texel_z * line + column_x * HIDDEN
-    xz0, xz1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
-    at = 2 * plane + row_y * line + texel_z * HIDDEN
-    zy0, zy1 = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
+    xy = row_y * line + column_x * HIDDEN
+    xz = plane + texel_z * line + column_x * HIDDEN
+    zy = 2 * plane + row_y * line + texel_z * HIDDEN
     gx, gy, gz = f32(1) - fx, f32(1) - fy, f32(1) - fz
-    a0, a1, a2, a3 = gy * gx, gy * fx, fy * gx, fy * fx
-    b0, b1, b2, b3 = gz * gx, gz * fx, fz * gx, fz * fx
-    c0, c1, c2, c3 = gy * gz, gy * fz, fy * gz, fy * fz
-    for j in range(HIDDEN):
-        k = HIDDEN + j
-        total = bias[j] + (a0 * xy0[j] + a1 * xy0[k] + a2 * xy1[j] + a3 * xy1[k])
-        total += b0 * xz0[j] + b1 * xz0[k] + b2 * xz1[j] + b3 * xz1[k]
-        total += c0 * zy0[j] + c1 * zy0[k] + c2 * zy1[j] + c3 * zy1[k]
-        out[j] = max(total, f32(0))
+    # fmt: off
+    texels = (
+        xy, xy + HIDDEN, xy + line, xy + line + HIDDEN,
+        xz, xz + HIDDEN, xz + line, xz + line + HIDDEN,
+        zy, zy + HIDDEN, zy + line, zy + line + HIDDEN,
+    )
+    shares = (
+        gy * gx, gy * fx, fy * gx, fy * fx,
+        gz * gx, gz * fx, fz * gx, fz * fx,
+        gy * gz, gy * fz, fy * gz, fy * fz,
+    )
+    # fmt: on
+    mix_rows(field.table, texels, shares, field.bias, out)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _multiply(inputs, count, weight, bias, outputs):
     """Inputs W + b of `count` rows, a multiple of GROUP."""
     group = GROUP * HIDDEN
     for p in range(0, count * HIDDEN, group):
         out = outputs[p : p + group]
-        for row in range(GROUP):
-            out[row * HIDDEN : (row + 1) * HIDDEN] = bias
+        for j in range(HIDDEN):
+            out[j] = out[HIDDEN + j] = out[2 * HIDDEN + j] = out[3 * HIDDEN + j] = bias[j]
         multiply_group(inputs[p : p + group], weight, out)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _hidden_layer(inputs, count, weight, bias, outputs):
     """ReLU(inputs W + b) of `count` rows, a multiple of GROUP."""
     _multiply(inputs, count, weight, bias, outputs)
@@ -113,7 +114,7 @@ def _hidden_layer(inputs, count, weight, bias, outputs):
         outputs[j] = max(outputs[j], f32(0))
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _decode(field, hidden, other, count, decoded):
     """Other layers of the decoder: `hidden` after the first -> `decoded` (count, 4); overwrites both buffers."""
     padded = (count + GROUP - 1) // GROUP * GROUP
@@ -135,17 +136,12 @@ def _head(field, hidden, count, decoded):
             decoded[p, c] = total + field.head_bias[c]
 
 
-@njit(fastmath=_EXACT)
-def _softplus(value):
-    return max(value, f32(0)) + math.log1p(math.exp(-abs(value)))
-
-
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _color(logit):
-    return f32(1.002) / (f32(1) + math.exp(-logit)) - f32(0.001)
+    return f32(1.002) * sigmoid(logit) - f32(0.001)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def evaluate_points(field, points, density, rgb):
     """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
     block = 64
@@ -158,14 +154,14 @@ def evaluate_points(field, points, density, rgb):
             _first_layer(field, x, y, z, hidden[i * HIDDEN : (i + 1) * HIDDEN])
         _decode(field, hidden, other, count, decoded)
         for i in range(count):
-            density[start + i] = _softplus(decoded[i, 0] - f32(1))
+            density[start + i] = softplus(decoded[i, 0] - f32(1))
         if len(rgb) > 0:
             for i in range(count):
                 for c in range(3):
                     rgb[start + i, c] = _color(decoded[i, 1 + c])
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _direction(camera, row, column, size):
     """Unit direction in world axes of the ray through a pixel's centre."""
     u, v = (f32(column) + f32(0.5)) / f32(size), (f32(row) + f32(0.5)) / f32(size)
@@ -179,7 +175,7 @@ def _direction(camera, row, column, size):
     )
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _span(camera, direction):
     """Where a ray enters and leaves the cube; far <= near when it misses."""
     near, far = f32(-np.inf), f32(np.inf)
@@ -206,18 +202,20 @@ def frame_span(camera, size):
     return nearest, farthest
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _interval_weights(raw, depths, weights):
     """Alpha of each interval times the transmittance before it."""
+    for i in range(len(depths) - 1):
+        density = softplus((raw[i] + raw[i + 1]) * f32(0.5) - f32(1))
+        weights[i] = f32(1) - exponential(-density * (depths[i + 1] - depths[i]))
     transmittance = f32(1)
     for i in range(len(depths) - 1):
-        density = _softplus((raw[i] + raw[i + 1]) * f32(0.5) - f32(1))
-        alpha = f32(1) - math.exp(-density * (depths[i + 1] - depths[i]))
+        alpha = weights[i]
         weights[i] = alpha * transmittance
         transmittance *= f32(1) - alpha + f32(1e-10)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _importance_depths(depths, weights, u, cdf, fine):
     """Depths at increasing u of the widened weights, entry k at midpoint k (the released models' shift)."""
     last = len(weights) - 1
@@ -292,7 +290,7 @@ def _buffers(samples):
     )
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _is_occupied(field, origin, direction, depth):
     """Whether a sample lies in the cube, in a cell that may hold something."""
     x, y, z = depth * direction[0] + origin[0], depth * direction[1] + origin[1], depth * direction[2] + origin[2]
@@ -305,7 +303,7 @@ def _is_occupied(field, origin, direction, depth):
     return field.occupied[min(i, side - 1), min(j, side - 1), min(k, side - 1)] != 0
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _sample_ray(field, origin, direction, depths, order, buffers):
     """Compute the samples of a ray that count, and are not computed yet.
 
@@ -341,7 +339,7 @@ def _sample_ray(field, origin, direction, depths, order, buffers):
         decoded[chosen[i]] = buffers.packed[i]
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _march(field, origin, direction, near, far, noise, u, buffers):
     """Both passes over a ray: leaves depths, order, decoded and weights of all its samples in the buffers."""
     coarse, fine, depths, decoded = buffers.coarse, buffers.fine, buffers.depths, buffers.decoded
@@ -354,17 +352,19 @@ def _march(field, origin, direction, near, far, noise, u, buffers):
     for k in range(samples):
         order[k] = k
     _sample_ray(field, origin, direction, coarse, order[:samples], buffers)
-    coarse_weights = buffers.weights[: samples - 1]
-    _interval_weights(decoded[:samples, 0], coarse, coarse_weights)
+    coarse_weights, raw = buffers.weights[: samples - 1], buffers.raw
+    for k in range(samples):
+        raw[k] = decoded[k, 0]
+    _interval_weights(raw[:samples], coarse, coarse_weights)
     _importance_depths(coarse, coarse_weights, u, buffers.cdf, fine)
     _merge(coarse, fine, order, depths)
     _sample_ray(field, origin, direction, depths, order, buffers)
     for k in range(2 * samples):
-        buffers.raw[k] = decoded[order[k], 0]
-    _interval_weights(buffers.raw, depths, buffers.weights)
+        raw[k] = decoded[order[k], 0]
+    _interval_weights(raw, depths, buffers.weights)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _composite(buffers, rgb):
     """Mix a ray's colours into `rgb` (3,), without background; return weighted depth and total weight."""
     decoded, order, depths, weights = buffers.decoded, buffers.order, buffers.depths, buffers.weights
@@ -384,7 +384,7 @@ def _composite(buffers, rgb):
     return distance, total
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, mask, bounds):
     """Render rows of a frame.
 
@@ -422,7 +422,7 @@ def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, m
             mask[row, column] = total
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def render_rays(field, rays, noise, u, mixed, depths):
     """Render rays one by one.
 
@@ -466,14 +466,14 @@ def _weight_gradient(inputs, outer, count, weight, bias):
         outer_group(inputs[p : p + group], d, weight)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _mask(gradient, outputs, count):
     """Zero the gradient where a ReLU gave zero."""
     for j in range(count * HIDDEN):
         gradient[j] = gradient[j] if outputs[j] > 0 else f32(0)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _first_layer_gradient(side, x, y, z, gradient, table):
     """Transpose of the mixing in `_first_layer`: add a row's gradient to its 12 texels."""
     column_x, fx = _cell(x, side)
@@ -489,7 +489,7 @@ def _first_layer_gradient(side, x, y, z, gradient, table):
     _scatter(table, at, line, gradient, gy * gz, gy * fz, fy * gz, fy * fz)
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _scatter(table, at, line, gradient, w0, w1, w2, w3):
     upper, lower = table[at : at + 2 * HIDDEN], table[at + line : at + line + 2 * HIDDEN]
     for j in range(HIDDEN):
@@ -499,7 +499,7 @@ def _scatter(table, at, line, gradient, w0, w1, w2, w3):
         lower[HIDDEN + j] += w3 * gradient[j]
 
 
-@njit(fastmath=_EXACT)
+@njit(fastmath=EXACT)
 def _composite_gradient(decoded, depths, mixed, passed, before, gradient):
     """Gradient of a ray's raw densities and colour logits.
 
@@ -517,15 +517,15 @@ def _composite_gradient(decoded, depths, mixed, passed, before, gradient):
         share = weight
         weight = f32(0)
         if k < last:
-            density = _softplus((decoded[k, 0] + decoded[k + 1, 0]) * f32(0.5) - f32(1))
-            passed[k] = math.exp(-density * (depths[k + 1] - depths[k]))
+            density = softplus((decoded[k, 0] + decoded[k + 1, 0]) * f32(0.5) - f32(1))
+            passed[k] = exponential(-density * (depths[k + 1] - depths[k]))
             before[k] = through
             weight = (f32(1) - passed[k]) * through
             through *= passed[k] + f32(1e-10)
         share = f32(0.5) * (share + weight)
         gradient[k, 0] = f32(0)
         for c in range(1, 4):
-            part = f32(1) / (f32(1) + math.exp(-decoded[k, c]))
+            part = sigmoid(decoded[k, c])
             gradient[k, c] = mixed[c - 1] * share * f32(1.002) * part * (f32(1) - part)
             decoded[k, c] = f32(1.002) * part - f32(0.001)
     # What a unit of light that passes an interval is worth behind it.
@@ -536,7 +536,7 @@ def _composite_gradient(decoded, depths, mixed, passed, before, gradient):
             worth += (decoded[k, c] + decoded[k + 1, c]) * mixed[c - 1]
         worth = f32(0.5) * worth + mixed[4]
         raw = (decoded[k, 0] + decoded[k + 1, 0]) * f32(0.5) - f32(1)
-        slope = passed[k] * (depths[k + 1] - depths[k]) / (f32(1) + math.exp(-raw))
+        slope = passed[k] * (depths[k + 1] - depths[k]) * sigmoid(raw)
         of_raw = f32(0.5) * before[k] * (worth - behind) * slope
         gradient[k, 0] += of_raw
         gradient[k + 1, 0] += of_raw
@@ -561,7 +561,7 @@ def _head_gradient(field, sums, of_decoded, hidden, count, out):
             target[j] = total if row[j] > 0 else f32(0)
 
 
-@njit(fastmath=_EXACT, nogil=True, cache=True)
+@njit(fastmath=EXACT, nogil=True, cache=True)
 def backpropagate_rays(field, transposed1, transposed2, rays, depths, mixed, sums):
     """Add the gradient of `render_rays` to `sums`; samples stay where they were, and are computed again.
 
