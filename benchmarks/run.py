@@ -47,7 +47,7 @@ def fitted_field(size: str) -> Path:
     folder = REPO / "outputs" / "benchmarks" / size
     if not (folder / "planes.safetensors").is_file():
         sides = [f"triplane_dim={SIZES[size]['channels']}", f"samples_per_ray={SIZES[size]['samples']}"]
-        options = ["data_root=assets/sample_object", "uid=food_dinner", "steps=400", f"output={folder}"]
+        options = ["data_root=assets/sample_object", "uid=food_dinner", f"output={folder}"]
         output_of([sys.executable, "-m", "openlrm.launch", "fit.triplane", *options, *sides])
     return folder / "planes.safetensors"
 

@@ -7,7 +7,7 @@ import trimesh
 
 from openlrm.errors import UserError
 from openlrm.utils.glb import srgb_to_linear
-from openlrm.utils.mesh_io import MESH_FORMATS, save_mesh
+from openlrm.utils.mesh_io import MESH_FORMATS, save_mesh, vertex_normals
 
 # An upright tetrahedron: its tip is up (+z), its front corner towards -y.
 VERTICES = np.array([[0, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]])
@@ -117,3 +117,18 @@ def test_bad_arguments(tmp_path):
         with pytest.raises(ValueError):
             save_mesh(tmp_path / "x.ply", vertices, faces, colors)
     assert not list(tmp_path.iterdir())
+
+
+def test_normals_of_a_sphere_point_outwards():
+    sphere = trimesh.creation.icosphere(4)
+    normals = vertex_normals(sphere.vertices.astype(np.float32), sphere.faces)
+    np.testing.assert_allclose(normals, sphere.vertices, atol=6e-3)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+
+
+def test_a_normal_is_the_mean_by_area_and_0_without_any():
+    vertices = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0], [0, 0, 1], [5, 5, 5]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 4, 1]])
+    expected = np.array([2, 0, 4]) / np.sqrt(20)  # twice the areas: 4 along z, 2 along x
+    np.testing.assert_allclose(vertex_normals(vertices, faces)[[0, 2]], [expected, expected], atol=1e-6)
+    np.testing.assert_array_equal(vertex_normals(vertices, faces)[4], 0)
