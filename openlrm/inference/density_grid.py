@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.ops.host import host_threads, spread
 
 Field = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
@@ -126,16 +127,14 @@ class DensityGrid:
         blocks = self._bases(_may_cross(self._nodes(density, query), threshold), stride)
         while stride > 2:
             self._evaluate(density, blocks, stride, query)
-            halves = np.empty((8 * len(blocks), 3), np.int32)
             limits = threshold, HALF_MARGIN, DENSITY_FLOOR
-            count = kernels.divide(blocks, stride, size, self.table, self.bricks, *limits, halves)
-            blocks, stride = halves[:count], stride // 2
+            blocks = _listed(kernels.divide, blocks, 8, stride, size, self.table, self.bricks, *limits)
+            stride //= 2
         found = []
         while len(blocks := self._open(blocks)):
             self._evaluate(density, blocks, 2, query)
             found.append(blocks)
-            exits = np.empty((6 * len(blocks), 3), np.int32)
-            blocks = exits[: kernels.find_exits(blocks, size, self.table, self.bricks, threshold, exits)]
+            blocks = _listed(kernels.find_exits, blocks, 6, size, self.table, self.bricks, threshold)
         if found:
             blocks = np.concatenate(found)
             self.blocks = blocks[np.lexsort(blocks.T[::-1])]
@@ -196,6 +195,18 @@ class DensityGrid:
             missing = max(missing, len(self.bricks) // 4)
             self.bricks = np.concatenate([self.bricks, np.full((missing, self.bricks.shape[1]), np.nan, np.float32)])
             self._opened = np.concatenate([self._opened, np.zeros((missing, self._opened.shape[1]), bool)])
+
+
+def _listed(kernel: Callable, blocks: np.ndarray, most: int, *options) -> np.ndarray:
+    """What kernel(blocks, *options, out) lists, at most so many for each block, in their order; on all cores."""
+    parts = np.array_split(blocks, 4 * host_threads())
+    found = [np.empty((most * len(part), 3), np.int32) for part in parts]
+
+    def work(index: int) -> None:
+        found[index] = found[index][: kernel(parts[index], *options, found[index])]
+
+    spread(work, len(parts))
+    return np.concatenate(found)
 
 
 def _may_cross(coarse: np.ndarray, threshold: float) -> np.ndarray:

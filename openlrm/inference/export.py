@@ -115,12 +115,13 @@ def export_mesh(
             baked = bake(corners, triangles, color, texture_size, FieldQuery(POINTS, progress))
         save_textured_mesh(path, corners * scale, triangles, baked, unlit)
     else:
-        rays = np.concatenate([corners, vertex_normals(corners, triangles)], axis=1, dtype=np.float32)
+        normals = vertex_normals(corners, triangles)
+        rays = np.concatenate([corners, normals], axis=1, dtype=np.float32)
         with _points_bar("colours") as progress:
             query = FieldQuery(POINTS, progress)
             query.total = len(rays)
             colors = np.clip(query.ask(color, rays, "colour"), 0, 1)
-        save_mesh(path, corners * scale, triangles, colors, unlit)
+        save_mesh(path, corners * scale, triangles, colors, unlit, normals)
     return len(corners), len(triangles)
 
 

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from openlrm.inference.density_grid import DensityGrid
+from openlrm.ops.host import host_threads, spread
 
 
 def triangles(grid: DensityGrid, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,14 @@ def triangles(grid: DensityGrid, threshold: float) -> tuple[np.ndarray, np.ndarr
     lengths, edges = cases()
     threshold = np.float64(threshold)
     state = grid.blocks, len(grid.axis), grid.table, grid.bricks, threshold
-    count = kernels.count_triangles(*state, lengths)
+    parts = np.array_split(grid.blocks, 4 * host_threads())
+    counts = [0] * len(parts)
+
+    def count_part(index: int) -> None:
+        counts[index] = kernels.count_triangles(parts[index], *state[1:], lengths)
+
+    spread(count_part, len(parts))
+    count = sum(counts)
     faces = np.empty((count, 3), np.int32)
     vertices = np.empty((3 * count, 3), np.float64)
     found = kernels.march(*state, lengths, edges, vertices, faces)

@@ -38,7 +38,12 @@ class Texture(NamedTuple):
 
 
 def save_mesh(
-    path: str | os.PathLike, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray, unlit: bool = True
+    path: str | os.PathLike,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    colors: np.ndarray,
+    unlit: bool = True,
+    normals: np.ndarray | None = None,
 ) -> None:
     """Write a mesh with vertex colours whole or not at all, in the format of its suffix.
 
@@ -51,6 +56,7 @@ def save_mesh(
         faces: (F, 3) integer indices of vertices, counter-clockwise seen from outside.
         colors: (V, 3) sRGB in [0, 1].
         unlit: .glb: viewers show the colours as they are; otherwise they light them.
+        normals: .glb: (V, 3), of length 1; those of `vertex_normals` without them.
 
     Raises:
         UserError: another suffix, or a place that cannot be written.
@@ -63,8 +69,13 @@ def save_mesh(
     _check_faces(faces, len(vertices))
     if len(colors) != len(vertices):
         raise ValueError(f"{len(colors)} colours for {len(vertices)} vertices")
+    if suffix == ".glb":
+        normals = vertex_normals(vertices, faces) if normals is None else normals
+        content = encode_glb(vertices, normals, faces, colors, unlit=unlit)
+    else:
+        content = _encode(suffix, vertices, faces, colors)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_encode(suffix, vertices, faces, colors, unlit))
+        temporary.write_bytes(content)
 
 
 def save_textured_mesh(
@@ -155,9 +166,7 @@ def _check_faces(faces: np.ndarray, count: int) -> None:
         raise ValueError(f"faces point to {faces.min()}..{faces.max()} of {count} vertices")
 
 
-def _encode(suffix: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray, unlit: bool) -> bytes:
-    if suffix == ".glb":
-        return encode_glb(vertices, vertex_normals(vertices, faces), faces, colors, unlit=unlit)
+def _encode(suffix: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> bytes:
     import trimesh
 
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=to_uint8(colors), process=False)
