@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from openlrm.errors import UserError
-from openlrm.ops.host import host_threads, spread
+from openlrm.utils.threads import host_threads, spread
 
 Field = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]

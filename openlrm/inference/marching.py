@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from openlrm.inference.density_grid import DensityGrid
-from openlrm.ops.host import host_threads, spread
+from openlrm.utils.threads import host_threads, spread
 
 
 def triangles(grid: DensityGrid, threshold: float) -> tuple[np.ndarray, np.ndarray]:

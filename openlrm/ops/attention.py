@@ -17,8 +17,9 @@ from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import WIDTH, attend_heads
-from openlrm.ops.host import host_array, scratch, spread
+from openlrm.ops.host import host_array, scratch
 from openlrm.ops.layers import linear, stack_samples, unstack_samples
+from openlrm.utils.threads import spread
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
 # smaller ones make larger graphs to compile.

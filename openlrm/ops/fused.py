@@ -11,7 +11,8 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
-from openlrm.ops.host import aligned_array, host_threads, scratch, spread, spread_ranges
+from openlrm.ops.host import aligned_array, scratch
+from openlrm.utils.threads import host_threads, spread, spread_ranges
 
 WIDTH = 64
 _MOST_ROWS = 256

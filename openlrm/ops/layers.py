@@ -12,7 +12,8 @@ from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import pack_tiles
-from openlrm.ops.host import host_array, host_threads, spread_ranges
+from openlrm.ops.host import host_array
+from openlrm.utils.threads import host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
 _TASK_NUMBERS = 65536

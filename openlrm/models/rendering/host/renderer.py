@@ -6,7 +6,7 @@ import numpy as np
 
 from openlrm.models.rendering.host.field import lay_out
 from openlrm.models.rendering.host.occupancy import find_occupied
-from openlrm.ops.host import spread_ranges
+from openlrm.utils.threads import spread_ranges
 
 # Points and pixels of one task: some milliseconds, so that threads finish together and handing out costs nothing.
 _TASK_POINTS = 16384
