@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 REFERENCE = 512
-VIEWS = 40
+VIEWS = 24
 
 
 def decibels(picture: np.ndarray, truth: np.ndarray) -> float:

@@ -43,9 +43,10 @@ def model_config(size: dict) -> dict:
     )
 
 
-def best_of(job: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Seconds of the fastest run after one that warms up."""
-    job()
+def best_of(job: Callable[[], object], repeats: int = REPEATS, warm: bool = False) -> float:
+    """Seconds of the fastest run after one that warms up, unless it is `warm`."""
+    if not warm:
+        job()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -71,7 +71,7 @@ class Scene:
             background: grey level behind the object, in [0, 1].
             batch: views rendered in one call on the device; the host renders one at a time.
             skip_empty: leave out the samples in empty space, on the host: twice as fast on fitted objects, opacity
-                less by up to 0.007. For videos, not for figures.
+                less by up to 0.0018. For videos, not for figures.
         """
         if self._on_host:
             renderer = self._quick_renderer if skip_empty else self._renderer

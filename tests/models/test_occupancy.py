@@ -59,8 +59,8 @@ def test_pictures_stay(camera):
     assert 0.02 < skipping._field.occupied.mean() < 0.4
     expected, found = plain.render(camera, 48, 1.0), skipping.render(camera, 48, 1.0)
     assert expected[2].max() > 0.99 and (expected[2] < 0.01).mean() > 0.5
-    assert np.abs(found[0] - expected[0]).max() < 0.007
-    assert np.abs(found[2] - expected[2]).max() < 0.007
+    assert np.abs(found[0] - expected[0]).max() < 0.0018
+    assert np.abs(found[2] - expected[2]).max() < 0.0018
     # Against many samples it is as good as the plain one.
     truth = blob_renderer(768).render(camera, 48, 1.0)[0]
     errors = [np.sqrt(((picture[0] - truth) ** 2).mean()) for picture in (found, expected)]
