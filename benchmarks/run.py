@@ -70,8 +70,13 @@ def measure_training(size: str, mode: int) -> dict:
 
 
 def measure_peer(python: str, script: Path, size: str, stage: str) -> dict:
-    """The peer's figures of a stage, in a fresh process."""
-    return json.loads(output_of([python, str(HERE / "peer.py"), str(script), size, stage]).strip().splitlines()[-1])
+    """The peer's figures of a stage, in a fresh process; {} if that is killed, as by a lack of memory."""
+    try:
+        out = output_of([python, str(HERE / "peer.py"), str(script), size, stage])
+    except subprocess.CalledProcessError as error:
+        print(f"PyTorch, {size}, {stage}: ended with {error.returncode}", file=sys.stderr)
+        return {}
+    return json.loads(out.strip().splitlines()[-1])
 
 
 def machine() -> dict:
