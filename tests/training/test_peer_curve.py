@@ -26,8 +26,8 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).resolve().parent
 STEPS, OBJECTS, REGION, SEED = 20, 2, 16, 11
-# Of the loss, at every step. Measured: 4e-5, 2e-4 and, for this seed, 6e-4, which is too much; 1e-3 with decay on biases
-# and norms too.
+# Of the loss, at every step. Measured: 4e-5, 2e-4 and, for this seed, 6e-4, which is too much; 1e-3 with decay on
+# biases and norms too.
 TOLERANCE = 5e-4
 
 
