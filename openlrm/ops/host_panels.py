@@ -17,7 +17,7 @@ _REORDER = EXACT | {"reassoc"}
 
 @njit(fastmath=_REORDER)
 def _sums(panels, block, of_squares, sums):
-    """Sums over the rows of a block, of the numbers or of their squares."""
+    """Sum each of the WIDTH rows from `block` on, or its squares: panels (K / WIDTH, P, WIDTH) -> sums (WIDTH,)."""
     sums[:] = f32(0)
     for place in range(len(panels)):
         for i in range(WIDTH):

@@ -9,18 +9,16 @@ from mindspore import Parameter, Tensor, nn
 
 from openlrm.models.encoders.presets import EncoderSpec
 from openlrm.ops import fused
-from openlrm.ops.fused import InferenceOnly
+from openlrm.ops.fused import WIDTH, InferenceOnly
 from openlrm.ops.host import host_array
 
 if TYPE_CHECKING:
     from openlrm.models.encoders.vit import Block
 
-_HEAD = 64
-
 
 def fits(spec: EncoderSpec) -> bool:
     """Whether the loops know the sizes: heads of 64 and an MLP that is not gated."""
-    return spec.embed_dim == _HEAD * spec.num_heads and spec.ffn_layer == "mlp"
+    return spec.embed_dim == WIDTH * spec.num_heads and spec.ffn_layer == "mlp"
 
 
 class HostBlocks(InferenceOnly):
@@ -43,7 +41,14 @@ class HostBlocks(InferenceOnly):
 
 
 def _run(block: Block, x: np.ndarray, length: int, room: np.ndarray) -> None:
-    """One block on the panels of one sample, which are changed in place; `room` is five times as wide."""
+    """One block on one sample.
+
+    Args:
+        block: whose weights.
+        x: (dim / 64, P, 64) panels of the tokens, changed in place.
+        length: tokens, at most P.
+        room: (5 dim / 64, P, 64), scratch.
+    """
     attention, mlp, heads = block.attn, block.mlp, len(x)
     narrow, wide = room[:heads], room[heads:]
     weight, bias = _arrays(attention.qkv)

@@ -8,19 +8,17 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.ops import fused
-from openlrm.ops.fused import InferenceOnly
+from openlrm.ops.fused import WIDTH, InferenceOnly
 from openlrm.ops.host import host_array
 
 if TYPE_CHECKING:
     from openlrm.models.transformer.decoder import ModLN, TriplaneLayer
 
-_HEAD = 64
-
 
 def fits(layer: TriplaneLayer) -> bool:
     """Whether the loops know the layer's sizes: heads of 64, and all widths multiples of 64."""
     cross = layer.cross_attn
-    return layer.self_attn.dim == _HEAD * layer.self_attn.heads and cross.context_dim % _HEAD == 0
+    return layer.self_attn.dim == WIDTH * layer.self_attn.heads and cross.context_dim % WIDTH == 0
 
 
 class HostLayers(InferenceOnly):
@@ -46,9 +44,16 @@ class HostLayers(InferenceOnly):
 
 
 def _run(layer: TriplaneLayer, x, length: int, context, keys: int, norms: list[np.ndarray], room) -> None:
-    """One layer on the panels x of one sample, changed in place, and those of its features.
+    """One layer on one sample.
 
-    `norms` are (2, dim) each; `room` is five times as wide as x.
+    Args:
+        layer: whose weights.
+        x: (dim / 64, P, 64) panels of the tokens, changed in place.
+        length: tokens, at most P.
+        context: (feature_dim / 64, P', 64) panels of the features.
+        keys: features, at most P'.
+        norms: gain and offset (2, dim) of each of the three norms.
+        room: (5 dim / 64, P, 64), scratch.
     """
     epsilon, heads = layer.norm1.norm.eps, len(x)
     narrow, wide = room[:heads], room[heads:]
