@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from openlrm.api import load_model, load_scene, reconstruct
-    from openlrm.models import ModelLRM
+    from openlrm.families.lrm import ModelLRM
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ __all__ = ["ModelLRM", "__version__", "load_model", "load_scene", "reconstruct"]
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562), so that `--help` stays instant."""
     if name == "ModelLRM":
-        from openlrm.models import ModelLRM
+        from openlrm.families.lrm import ModelLRM
 
         return ModelLRM
     if name in ("load_model", "load_scene", "reconstruct"):

@@ -9,54 +9,63 @@ from typing import TYPE_CHECKING
 from openlrm.errors import UserError
 
 if TYPE_CHECKING:
-    from openlrm.inference.reconstruct import Reconstructor
-    from openlrm.inference.scene import Scene
+    from collections.abc import Sequence
+
+    from openlrm.cameras import Camera
+    from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess.picture import Picture
+    from openlrm.representations.base import Representation
 
 _DEMO = "openlrm-tiny-demo"
 
 
 def reconstruct(
-    image: Picture,
+    image: Picture | Sequence[Picture],
     model: str | os.PathLike | Reconstructor | None = None,
     *,
+    cameras: Camera | None = None,
     background: str = "auto",
-    recentre: bool = True,
+    recentre: bool | None = None,
     source_cam_dist: float = 2.0,
     device_target: str | None = None,
-) -> Scene:
-    """Make a 3D scene of the object in a picture.
+) -> Representation:
+    """Make a 3D scene of the object in a picture, or in several with their cameras, as the model's family needs.
 
     Args:
-        image: path, open file, PIL picture, or array (H, W, 3) or (H, W, 4), uint8 or float in [0, 1].
+        image: path, open file, PIL picture, or array (H, W, 3) or (H, W, 4), uint8 or float in [0, 1]; or a list of
+            such pictures.
         model: a release or run folder, checkpoint file or hub id; or what `load_model` gave, for many pictures;
             the demonstration model of the repository without it.
+        cameras: (K,) that took the pictures; for one picture the canonical camera without it.
         background: how the object is cut out, see `openlrm.preprocess.prepare_picture`.
         recentre: centre and scale the object as the models expect it; without it an object that is cut out stays
-            where it is in the picture.
-        source_cam_dist: distance of the camera that took the picture, in units of the scene, whose cube is 2 wide; a
-            recentred object is scaled to what that camera sees of an object of the training's size.
+            where it is in the picture. None: yes, unless there are cameras, which it would contradict.
+        source_cam_dist: distance of the canonical camera, in units of the scene, whose cube is 2 wide; a recentred
+            object is scaled to what that camera sees of an object of the training's size.
         device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
 
     Returns:
-        The scene: `render`, `mesh`, `save` and more, see `openlrm.inference.scene.Scene`.
+        The scene: `render`, `mesh`, `save` and more, see `openlrm.representations.base.Representation`.
 
     Raises:
         UserError: picture, model or option that cannot be used.
     """
-    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess import border_ratio_at, prepare_picture
 
-    picture = prepare_picture(image, background, recentre, border_ratio_at(source_cam_dist)).pixels
+    images = list(image) if isinstance(image, (list, tuple)) else [image]
+    centred = cameras is None if recentre is None else recentre
+    margin = border_ratio_at(source_cam_dist)
+    pictures = [prepare_picture(one, background, centred, margin).pixels for one in images]
     reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
-    name = image if isinstance(image, (str, os.PathLike)) else "the picture"
-    return reconstructor(picture, source_cam_dist, name=name)
+    names = [one if isinstance(one, (str, os.PathLike)) else "the picture" for one in images]
+    return reconstructor(pictures, cameras, name=names, source_cam_dist=source_cam_dist)
 
 
 def load_model(
     model: str | os.PathLike | None = None, device_target: str | None = None, source_size: int | None = None
 ) -> Reconstructor:
-    """Load a model once, for `reconstruct(image, model)` of many pictures.
+    """Load a model of any family once, for `reconstruct(image, model)` of many pictures.
 
     It chooses the device of the process and PyNative mode, see `openlrm.ops.setup_device`.
 
@@ -65,30 +74,32 @@ def load_model(
         device_target: "Ascend" or "CPU"; Ascend when there is one without it.
         source_size: side in pixels of the encoder's input; what the model was made for without it.
 
+    Returns:
+        The model's `Reconstructor`: `.model` is its Cell; called with pictures and cameras it gives a representation.
+
     Raises:
         UserError: not found, unreadable, or a device that is not there.
     """
     path = default_model() if model is None else model
     from openlrm.checkpoint import locate_model
-    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.families.reconstructor import Reconstructor
     from openlrm.ops import setup_device
 
     setup_device(device_target)
     return Reconstructor.load(locate_model(os.fspath(path)), source_size)
 
 
-def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Scene:
-    """Read a scene that `Scene.save("....safetensors")`, `fit.triplane` or `export_planes` wrote.
+def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Representation:
+    """Read a scene that `save("....safetensors")`, `fit.triplane` or `export_planes` wrote.
 
     Raises:
         UserError: not such a file, or a device that is not there.
     """
-    from openlrm.checkpoint import load_triplane
-    from openlrm.inference.scene import Scene
     from openlrm.ops import setup_device
+    from openlrm.representations import read_representation
 
     setup_device(device_target)
-    return Scene(*load_triplane(path))
+    return read_representation(path)
 
 
 def default_model() -> Path:

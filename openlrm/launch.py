@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
@@ -16,8 +15,7 @@ import openlrm
 from openlrm.config import format_help, load_config, parse_command_line
 from openlrm.config.schema import nearest
 from openlrm.errors import UserError
-from openlrm.runners import RUNNERS
-from openlrm.runners.base import Runner
+from openlrm.runners import find_runner, runner_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,11 +90,11 @@ def _dispatch(argv: list[str]) -> int | None:
     if name == "--version":
         print(f"openlrm {openlrm.__version__}")
         return 0
-    if name not in RUNNERS:
-        print(_list_runners(), file=sys.stderr)
-        near = nearest(name, RUNNERS)
-        raise UserError(f"no runner {name!r}", hint=f"did you mean {near}?" if near else "choose one of the above")
     runner = find_runner(name)
+    if runner is None:
+        print(_list_runners(), file=sys.stderr)
+        near = nearest(name, runner_table())
+        raise UserError(f"no runner {name!r}", hint=f"did you mean {near}?" if near else "choose one of the above")
     yaml_files, overrides, wants_help = parse_command_line(runner.Config, rest)
     if wants_help:
         print(format_help(runner.Config, f"{_command()} {name}", runner.summary, runner.examples), end="")
@@ -110,15 +108,10 @@ def _command() -> str:
     return "openlrm" if started_as == "openlrm" else "python -m openlrm.launch"
 
 
-def find_runner(name: str) -> type[Runner]:
-    """Import a runner by its name in `openlrm.runners.RUNNERS`."""
-    module, _, attribute = RUNNERS[name][0].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
 def _list_runners() -> str:
-    width = max(map(len, RUNNERS))
-    lines = [f"  {name:{width}}  {summary}" for name, (_, summary) in RUNNERS.items()]
+    runners = runner_table()
+    width = max(map(len, runners))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in runners.items()]
     usage = f"usage: {_command()} RUNNER [options]"
     more = f"{_command()} RUNNER --help lists the options of a runner, with examples."
     return "\n".join([usage, "", "runners:", *lines, "", more]) + "\n"

@@ -49,7 +49,7 @@ def to_ckpt(source: str, file: Path) -> None:
     from openlrm.checkpoint import write_ckpt
     from openlrm.checkpoint.locate import CONFIG_NAME, read_config
     from openlrm.checkpoint.strict import parameter_arrays
-    from openlrm.models.lrm import LRMConfig
+    from openlrm.families.lrm import LRMConfig
 
     config = file.parent / CONFIG_NAME
     if not config.exists():

@@ -13,7 +13,7 @@ from PIL import Image
 import openlrm
 from openlrm import api, launch
 from openlrm.errors import UserError
-from openlrm.inference.mesh import extract_mesh
+from openlrm.geometry.mesh import extract_mesh
 
 REPO = Path(__file__).resolve().parents[1]
 SAMPLES = REPO / "assets" / "sample_input"
@@ -78,13 +78,13 @@ def test_options_reach_the_model(model, scene):
 
 def test_a_picture_that_is_not_prepared_goes_in_as_infer_lrm_takes_it(model):
     from mindspore import Tensor
-
-    from openlrm.cameras import build_source_camera, default_source_pose
     from openlrm.inference.preprocess import prepare_image
+
+    from openlrm.cameras import Camera, default_source_pose
 
     path = SAMPLES / "mug_full.png"
     ours = openlrm.reconstruct(path, model, background="keep").planes.asnumpy()
-    camera = Tensor(build_source_camera(default_source_pose(2.0))[None])
+    camera = Tensor(Camera(default_source_pose(2.0)).source_record()[None])
     planes = model.model.forward_planes(Tensor(prepare_image(path, 56)), camera)
     np.testing.assert_allclose(ours, planes.asnumpy(), atol=1e-5)
 
@@ -152,8 +152,9 @@ def test_bad_pictures_are_named(model, tmp_path):
 
 def test_input_size_of_a_model(tmp_path, golden_dir):
     """Told by the run's settings, by the released sizes, or by an encoder that is written out; in this order."""
-    from openlrm.checkpoint import LocatedModel
     from openlrm.inference.reconstruct import known_source_size
+
+    from openlrm.checkpoint import LocatedModel
 
     def size(config: dict) -> int | None:
         return known_source_size(LocatedModel("m", config, tmp_path / "m.ckpt", tmp_path / "config.json"))

@@ -29,10 +29,10 @@ LEVELS = {
     "openlrm.metrics": 2,
     "openlrm.preprocess": 2,
     "openlrm.datasets": 2,
-    "openlrm.models.transformer": 2,
-    "openlrm.models.encoders": 2,
-    "openlrm.models.rendering": 2,
-    "openlrm.models.lrm": 3,
+    "openlrm.nn.transformer": 2,
+    "openlrm.nn.encoders": 2,
+    "openlrm.representations.triplane": 2,
+    "openlrm.families.lrm": 3,
     "openlrm.models.registry": 3,
     "openlrm.models": 3,
     "openlrm.checkpoint": 3,
@@ -157,7 +157,7 @@ def our_imports(lazy: bool = True) -> dict[str, set[str]]:
         ("openlrm.utils", "openlrm.config", True),
         ("openlrm.utils", "openlrm.ops", False),
         ("openlrm.datasets", "openlrm.models", False),
-        ("openlrm.models.registry", "openlrm.models.lrm", True),
+        ("openlrm.models.registry", "openlrm.families.lrm", True),
         ("openlrm.inference", "openlrm.runners", False),
         ("openlrm.runners", "openlrm.nowhere", False),
     ],
@@ -168,9 +168,9 @@ def test_the_rule_itself(importer, imported, allowed):
 
 def test_families_stay_apart(monkeypatch):
     monkeypatch.setitem(LEVELS, "openlrm.models.other", 3)
-    assert why_forbidden("openlrm.models.other", "openlrm.models.lrm")
-    assert why_forbidden("openlrm.models.lrm", "openlrm.models.other")
-    assert why_forbidden("openlrm.models.other", "openlrm.models.rendering") is None
+    assert why_forbidden("openlrm.models.other", "openlrm.families.lrm")
+    assert why_forbidden("openlrm.families.lrm", "openlrm.models.other")
+    assert why_forbidden("openlrm.models.other", "openlrm.representations.triplane") is None
 
 
 def test_imports_are_read_in_every_form():
@@ -190,11 +190,11 @@ def test_imports_are_read_in_every_form():
         "openlrm.cameras.near",
     }
     assert "openlrm.runners.base" not in imports_of(source, "openlrm.cameras.poses", lazy=False)
-    assert imports_of("from .model import ModelLRM", "openlrm.models.lrm", is_package=True) == {
-        "openlrm.models.lrm.model.ModelLRM"
+    assert imports_of("from .model import ModelLRM", "openlrm.families.lrm", is_package=True) == {
+        "openlrm.families.lrm.model.ModelLRM"
     }
     assert imported_part("openlrm.ModelLRM") == imported_part("openlrm.models.ModelLRM") == "openlrm.models"
-    assert imported_part("openlrm.models.lrm.model.ModelLRM") == "openlrm.models.lrm"
+    assert imported_part("openlrm.families.lrm.model.ModelLRM") == "openlrm.families.lrm"
 
 
 def test_every_module_has_a_level():

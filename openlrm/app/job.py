@@ -12,7 +12,7 @@ from openlrm.preprocess import border_ratio_at, missing_for_rembg, prepare_pictu
 from openlrm.utils.images import save_image
 
 if TYPE_CHECKING:
-    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.families.reconstructor import Reconstructor
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Settings:
         render_fps: frames per second.
         mesh_size: grid points a side.
         mesh_thres: density at the surface.
-        mesh_texture: "atlas" or "none", see `openlrm.inference.export.export_mesh`.
+        mesh_texture: "atlas" or "none", see `openlrm.geometry.mesh_options.MeshSettings`.
     """
 
     render_size: int = 192
@@ -87,7 +87,7 @@ def run_job(
     result.picture = _kept(result, folder / "input.png")
     save_image(result.picture, prepared.pixels)
     yield result
-    scene = reconstructor(prepared.pixels, source_cam_dist, name="the picture")
+    scene = reconstructor(prepared.pixels, name="the picture", source_cam_dist=source_cam_dist)
     scene.save(_kept(result, folder / "scene.safetensors"))
     yield result
     video = folder / "turntable.mp4"

@@ -15,7 +15,7 @@ from openlrm.preprocess import BACKGROUNDS
 if TYPE_CHECKING:
     import gradio as gr
 
-    from openlrm.inference.reconstruct import Reconstructor
+    from openlrm.families.reconstructor import Reconstructor
 
 # Files of a visitor are looked through once an hour and removed after a day.
 _CLEANING = (3600, 86400)

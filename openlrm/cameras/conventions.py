@@ -42,43 +42,6 @@ DEFAULT_CENTER = 0.5
 DEFAULT_INTRINSICS = (DEFAULT_FOCAL, DEFAULT_FOCAL, DEFAULT_CENTER, DEFAULT_CENTER)
 
 
-def build_source_camera(c2w: ArrayLike, intrinsics: ArrayLike = DEFAULT_INTRINSICS) -> np.ndarray:
-    """Flatten a camera to the model's source camera record.
-
-    Convention: 3x4 camera-to-world row-major, then fx, fy, cx, cy over the image side.
-
-    Args:
-        c2w: (..., 3, 4) or (..., 4, 4).
-        intrinsics: (..., 4) normalised, broadcast against the poses.
-
-    Returns:
-        (..., 16) float32.
-    """
-    c2w, intrinsics = _broadcast(c2w, intrinsics)
-    return np.concatenate([c2w.reshape(*c2w.shape[:-2], 12), intrinsics], axis=-1).astype(np.float32)
-
-
-def build_render_camera(c2w: ArrayLike, intrinsics: ArrayLike = DEFAULT_INTRINSICS) -> np.ndarray:
-    """Flatten a camera to the renderer's record.
-
-    Convention: 4x4 camera-to-world row-major, then [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] row-major.
-
-    Args:
-        c2w: (..., 3, 4) or (..., 4, 4).
-        intrinsics: (..., 4) normalised, broadcast against the poses.
-
-    Returns:
-        (..., 25) float32.
-    """
-    c2w, intrinsics = _broadcast(c2w, intrinsics)
-    batch = c2w.shape[:-2]
-    matrix = np.zeros((*batch, 3, 3))
-    matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 0, 2], matrix[..., 1, 2] = np.moveaxis(intrinsics, -1, 0)
-    matrix[..., 2, 2] = 1
-    flat = [to_homogeneous(c2w).reshape(*batch, 16), matrix.reshape(*batch, 9)]
-    return np.concatenate(flat, axis=-1).astype(np.float32)
-
-
 def to_homogeneous(c2w: ArrayLike) -> np.ndarray:
     """Return (..., 4, 4) float64 poses from (..., 3, 4) or (..., 4, 4)."""
     c2w = np.asarray(c2w, np.float64)
@@ -130,9 +93,3 @@ def real_array(values: ArrayLike, name: str, where: object = None) -> np.ndarray
     if not (np.abs(array) <= np.finfo(np.float32).max).all():
         raise UserError(f"{name} holds NaN or infinity", where)
     return array.astype(np.float64)
-
-
-def _broadcast(c2w: ArrayLike, intrinsics: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    c2w, intrinsics = np.asarray(c2w, np.float64)[..., :3, :], np.asarray(intrinsics, np.float64)
-    batch = np.broadcast_shapes(c2w.shape[:-2], intrinsics.shape[:-1])
-    return np.broadcast_to(c2w, (*batch, 3, 4)), np.broadcast_to(intrinsics, (*batch, 4))

@@ -3,21 +3,17 @@
 from openlrm.checkpoint.ckpt import write_ckpt
 from openlrm.checkpoint.files import read_tensors, write_safetensors
 from openlrm.checkpoint.locate import LocatedModel, locate_model
-from openlrm.checkpoint.pretrained import build_model, load_encoder, load_pretrained, save_pretrained
-from openlrm.checkpoint.strict import apply_tensors
-from openlrm.checkpoint.triplane import load_triplane, save_triplane
+from openlrm.checkpoint.model import load_model, save_model
+from openlrm.checkpoint.strict import apply_tensors, parameter_arrays
 
 __all__ = [
     "LocatedModel",
     "apply_tensors",
-    "build_model",
-    "load_encoder",
-    "load_pretrained",
-    "load_triplane",
+    "load_model",
     "locate_model",
+    "parameter_arrays",
     "read_tensors",
-    "save_pretrained",
-    "save_triplane",
+    "save_model",
     "write_ckpt",
     "write_safetensors",
 ]

@@ -16,6 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from openlrm.errors import UserError
 
+MAX_SIZE = 1 << 20
+"""No size of a model is larger: a config from a stranger must not make products of endless numbers."""
+
 
 def option(
     default: Any = dataclasses.MISSING,

@@ -1,20 +1,23 @@
 """Rendered objects on disk, and the training data drawn from them."""
 
 from openlrm.datasets.config import DataConfig, SubsetConfig
+from openlrm.datasets.item import Item, collate
 from openlrm.datasets.items import TrainItems
 from openlrm.datasets.loader import batches_per_epoch, make_loader
 from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_object
-from openlrm.datasets.views import ObjectViews, ValidationItems, object_views
+from openlrm.datasets.views import PosedViews, ValidationItems, object_views
 
 __all__ = [
     "DataConfig",
+    "Item",
     "ObjaverseObject",
-    "ObjectViews",
+    "PosedViews",
     "SubsetConfig",
     "TrainItems",
     "ValidationItems",
     "batches_per_epoch",
     "blend",
+    "collate",
     "list_uids",
     "make_loader",
     "object_views",

@@ -8,28 +8,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from openlrm.cameras import build_render_camera, build_source_camera, normalize_poses
+from openlrm.cameras import Camera
 from openlrm.datasets.cache import ByteCache
 from openlrm.datasets.config import DataConfig
+from openlrm.datasets.item import Item, draw_item
 from openlrm.datasets.mixture import Mixture
 from openlrm.datasets.objaverse import ObjaverseObject
-from openlrm.datasets.regions import composite, resize_region, whole_view
 from openlrm.errors import UserError
 from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
-
-ITEM_KEYS = (
-    "source_camera",
-    "source_image",
-    "render_camera",
-    "render_image",
-    "render_mask",
-    "render_anchors",
-    "render_full_resolutions",
-    "render_bg_colors",
-)
-"""Arrays of an item."""
 
 CHECK_HINT = "python -m openlrm.launch check.data --root ... lists everything that is wrong with a set"
 
@@ -39,19 +27,19 @@ class Drawn:
     """An item, and what had to be passed over to get it.
 
     Attributes:
-        item: arrays as `TrainItems.item` returns them; None when no usable object was found.
+        item: None when no usable object was found.
         broken: why, by the object's number.
     """
 
-    item: dict[str, np.ndarray] | None
+    item: Item | None
     broken: dict[int, str] = field(default_factory=dict)
 
 
 class TrainItems:
     """Items of training data, each a function of seed, epoch and index alone.
 
-    Nothing else counts: not which items were drawn before, nor in which process. M below is side views + 1, the
-    source view first; S is `source_image_res` and R is `render_region_size`.
+    Nothing else counts: not which items were drawn before, nor in which process. An item has one source view, which
+    is its first target view too, side views + 1 target views, S = `source_image_res` and R = `render_region_size`.
 
     Attributes:
         config: as given.
@@ -87,19 +75,12 @@ class TrainItems:
         """Return the number of items in an epoch: the objects of every subset times its sample rate."""
         return len(self._mixture)
 
-    def item(self, epoch: int, index: int) -> dict[str, np.ndarray]:
+    def item(self, epoch: int, index: int) -> Item:
         """Draw one item.
 
         Args:
             epoch: 0 or more.
             index: 0 or more; beyond the end of the epoch its objects come up again, with other draws.
-
-        Returns:
-            float32 arrays: source_camera (16,); source_image (3, S, S), the source view on white;
-            render_camera (M, 25); render_image (M, 3, R, R), regions of the views on their backgrounds;
-            render_mask (M, 1, R, R), their alpha; render_anchors (M, 2), row and column of the regions;
-            render_full_resolutions (M, 1), side in pixels of the whole images; render_bg_colors (M, 1). Images are
-            in [0, 1]; cameras are as in openlrm.cameras.conventions.
 
         Raises:
             UserError: more than `max_broken` objects are broken.
@@ -148,7 +129,7 @@ class TrainItems:
         # Index 0 belongs to the order; items count from 1.
         return self._mixture.order(np.random.default_rng([self.seed, epoch, 0]))
 
-    def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> Item:
         config, region = self.config, self.config.render_region_size
         views = self._draw_views(source, rng)
         count = len(views)
@@ -156,25 +137,13 @@ class TrainItems:
         anchors = rng.integers(0, resolution - region + 1, (count, 2))
         backgrounds = rng.choice(np.array(config.backgrounds, np.float32), count)
 
-        poses = np.stack([source.read_pose(view) for view in views])
+        cameras = Camera(np.stack([source.read_pose(view) for view in views]), source.intrinsics)
         if config.normalize_camera:
-            poses = normalize_poses(poses, config.normed_dist_to_center)
+            cameras = cameras.normalized(config.normed_dist_to_center)
         planes = [self._planes(number, source, int(view)) for view in views]
-        regions = [
-            resize_region(view, resolution, anchor, region) for view, anchor in zip(planes, anchors, strict=True)
-        ]
-        images = [composite(*part, grey) for part, grey in zip(regions, backgrounds, strict=True)]
-        item = {
-            "source_camera": build_source_camera(poses[0], source.intrinsics),
-            "source_image": whole_view(planes[0], config.source_image_res, 1.0),
-            "render_camera": build_render_camera(poses, source.intrinsics),
-            "render_image": np.stack(images),
-            "render_mask": np.clip(np.stack([alpha for _, alpha in regions]), 0, 1),
-            "render_anchors": anchors,
-            "render_full_resolutions": np.full((count, 1), resolution),
-            "render_bg_colors": backgrounds[:, None],
-        }
-        return {name: np.ascontiguousarray(array, np.float32) for name, array in item.items()}
+        return draw_item(
+            planes[:1], cameras[:1], config.source_image_res, planes, cameras, resolution, anchors, region, backgrounds
+        )
 
     def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:
         """Draw side views + 1 different views, the source first."""

@@ -6,9 +6,8 @@ import functools
 import os
 from collections.abc import Iterator
 
-import numpy as np
-
-from openlrm.datasets.items import ITEM_KEYS, TrainItems
+from openlrm.datasets.item import Item, collate
+from openlrm.datasets.items import TrainItems
 from openlrm.datasets.workers import ahead
 
 
@@ -30,7 +29,7 @@ def make_loader(
     epochs: int,
     rank: int = 0,
     size: int = 1,
-) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
+) -> Iterator[tuple[int, int, Item]]:
     """Go through batches from a given one on.
 
     A batch depends on the seed of the items, its epoch and its index: the number of workers does not matter, and
@@ -47,9 +46,9 @@ def make_loader(
         size: how many those are; their batch has `size * batch_size` items, and epochs count such batches.
 
     Returns:
-        An iterator of epoch, index of the batch in it, and the arrays of `TrainItems.item` with a leading batch
-        axis. Iterating raises UserError when too many objects are broken. A worker that dies is replaced and its batch
-        made again; UserError when that happens to one batch three times. Closing it ends the workers.
+        An iterator of epoch, index of the batch in it, and the batch: `collate` of its items. Iterating raises
+        UserError when too many objects are broken. A worker that dies is replaced and its batch made again; UserError
+        when that happens to one batch three times. Closing it ends the workers.
 
     Raises:
         ValueError: sizes that make no sense.
@@ -65,23 +64,21 @@ def make_loader(
     return _iterate(items, made, start_epoch * per_epoch + start_batch, per_epoch)
 
 
-def _iterate(
-    items: TrainItems, made: Iterator, first: int, per_epoch: int
-) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
+def _iterate(items: TrainItems, made: Iterator, first: int, per_epoch: int) -> Iterator[tuple[int, int, Item]]:
     try:
-        for number, (arrays, broken) in enumerate(made, first):
+        for number, (batch, broken) in enumerate(made, first):
             items.report(broken)
-            if arrays is None:
+            if batch is None:
                 raise items.too_many(broken)
-            yield *divmod(number, per_epoch), arrays
+            yield *divmod(number, per_epoch), batch
     finally:
         made.close()
 
 
 def _make(
     items: TrainItems, batch_size: int, per_epoch: int, rank: int, size: int, number: int
-) -> tuple[dict[str, np.ndarray] | None, dict[int, str]]:
-    """Return the arrays of a batch, counted through all epochs, and the broken objects met; None with too many."""
+) -> tuple[Item | None, dict[int, str]]:
+    """Return a batch, counted through all epochs, and the broken objects met; None with too many."""
     epoch, batch = divmod(number, per_epoch)
     drawn, broken = [], {}
     first = (batch * size + rank) * batch_size
@@ -92,4 +89,4 @@ def _make(
         if one.item is None:
             return None, broken
         drawn.append(one.item)
-    return {key: np.stack([item[key] for item in drawn]) for key in ITEM_KEYS}, broken
+    return collate(drawn), broken

@@ -1,49 +1,68 @@
-"""All views of an object as evaluation and validation want them: fixed, on white, with nothing left to chance."""
+"""Posed views of an object as evaluation, validation and fitting want them: fixed, nothing left to chance."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from openlrm.cameras import build_render_camera, build_source_camera, normalize_poses
+from openlrm.cameras import Camera
 from openlrm.datasets.config import DataConfig
 from openlrm.datasets.mixture import Mixture
-from openlrm.datasets.objaverse import ObjaverseObject, read_object
-from openlrm.datasets.regions import composite, resize_region, whole_view
+from openlrm.datasets.objaverse import ObjaverseObject, blend, read_object
 from openlrm.errors import UserError
-
-WHITE = 1.0
+from openlrm.utils.images import resize_bicubic
 
 
 @dataclass(frozen=True)
-class ObjectViews:
-    """An object as the model sees it, and all its views to compare with.
+class PosedViews:
+    """Views of one object.
 
     Attributes:
-        source_image: (3, S, S) float32 in [0, 1], view 0 on white.
-        source_camera: (16,) float32, see `openlrm.cameras.build_source_camera`.
-        render_cameras: (V, 25) float32, see `openlrm.cameras.build_render_camera`; row 0 is the source view's.
-        rgba: (V, H, W, 4) float32 in [0, 1], straight alpha, at the size they are stored in.
+        rgba: (V, H, W, 4) float32 in [0, 1], straight alpha.
+        cameras: (V,).
+        turn: (3, 3) rotation from the axes of the data to those of the cameras.
     """
 
-    source_image: np.ndarray
-    source_camera: np.ndarray
-    render_cameras: np.ndarray
     rgba: np.ndarray
+    cameras: Camera
+    turn: np.ndarray
+
+    def __len__(self) -> int:
+        """Return V."""
+        return len(self.rgba)
+
+    def take(self, indices: Any) -> PosedViews:
+        """Return the views of these indices."""
+        return replace(self, rgba=self.rgba[indices], cameras=self.cameras[indices])
+
+    def on(self, background: float, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Put the views on a background.
+
+        Args:
+            background: grey level in [0, 1].
+            size: side in pixels they are resized to (bicubic); as stored without it.
+
+        Returns:
+            Pictures (V, 3, R, R) and alpha (V, R, R), float32 in [0, 1].
+        """
+        pictures, alpha = blend(self.rgba, background).transpose(0, 3, 1, 2), self.rgba[..., 3]
+        if size is not None and size != alpha.shape[1]:
+            pictures, alpha = (np.clip(resize_bicubic(images, size), 0, 1) for images in (pictures, alpha))
+        return pictures, alpha
 
 
 def object_views(
-    root: str | os.PathLike, uid: str, source_size: int, normalize: bool = True, distance: str | float = "auto"
-) -> ObjectViews:
+    root: str | os.PathLike, uid: str, normalize: bool = True, distance: str | float = "auto"
+) -> PosedViews:
     """Read all views of an object; the source view is view 0.
 
     Args:
         root: folder of objects, or its address.
         uid: the object.
-        source_size: side in pixels of the model's input.
         normalize: whether to turn the cameras so that the source camera is the canonical one, as in training.
         distance: of the source camera after that; `auto` keeps its own.
 
@@ -51,13 +70,7 @@ def object_views(
         UserError: what `read_object` and its views refuse, or views that differ in size or are not square.
     """
     source = read_object(root, uid)
-    planes, poses = _read(source, range(len(source)), normalize, distance)
-    return ObjectViews(
-        source_image=whole_view(planes[0], source_size, WHITE),
-        source_camera=build_source_camera(poses[0], source.intrinsics),
-        render_cameras=build_render_camera(poses, source.intrinsics),
-        rgba=planes.transpose(0, 2, 3, 1) / np.float32(255),
-    )
+    return _read(source, range(len(source)), normalize, distance)
 
 
 class ValidationItems:
@@ -67,15 +80,12 @@ class ValidationItems:
         uids: names of the objects.
     """
 
-    def __init__(
-        self, config: DataConfig, uids: Sequence[str] | None = None, render_size: int | None = None, views: int = 0
-    ) -> None:
+    def __init__(self, config: DataConfig, uids: Sequence[str] | None = None, views: int = 0) -> None:
         """Read the lists of objects, no object.
 
         Args:
-            config: its subsets, source size and camera normalisation count.
+            config: its subsets and camera normalisation count.
             uids: these objects alone.
-            render_size: side in pixels of the views; as stored without it.
             views: how many views, evenly spread from view 0 on; 0 means all.
 
         Raises:
@@ -83,7 +93,6 @@ class ValidationItems:
         """
         self._config = config
         self._mixture = Mixture(config.subsets, uids)
-        self._render_size = render_size
         self._views = views
 
     @property
@@ -95,15 +104,8 @@ class ValidationItems:
         """Return the number of objects."""
         return len(self.uids)
 
-    def view_item(self, uid: str) -> dict[str, np.ndarray]:
-        """Return an object in the form of a training item, whole views instead of regions.
-
-        Args:
-            uid: one of `uids`.
-
-        Returns:
-            The arrays of `TrainItems.item` in float32 with M = number of views, view 0 first, R = render size, anchors
-            0 and background 1.
+    def views(self, uid: str) -> PosedViews:
+        """Read the chosen views of an object, view 0 first.
 
         Raises:
             UserError: no such object, or what `object_views` refuses.
@@ -116,28 +118,15 @@ class ValidationItems:
         if count > len(source):
             raise UserError(f"the object has {len(source)} views, {count} are wanted", source.folder)
         chosen = np.arange(count) * len(source) // count
-        planes, poses = _read(source, chosen, config.normalize_camera, config.normed_dist_to_center)
-        size = self._render_size or planes.shape[2]
-        resized = [resize_region(view, size, (0, 0), size) for view in planes]
-        item = {
-            "source_camera": build_source_camera(poses[0], source.intrinsics),
-            "source_image": whole_view(planes[0], config.source_image_res, WHITE),
-            "render_camera": build_render_camera(poses, source.intrinsics),
-            "render_image": np.stack([composite(*view, WHITE) for view in resized]),
-            "render_mask": np.clip(np.stack([alpha for _, alpha in resized]), 0, 1),
-            "render_anchors": np.zeros((count, 2)),
-            "render_full_resolutions": np.full((count, 1), size),
-            "render_bg_colors": np.full((count, 1), WHITE),
-        }
-        return {name: np.ascontiguousarray(array, np.float32) for name, array in item.items()}
+        return _read(source, chosen, config.normalize_camera, config.normed_dist_to_center)
 
 
-def _read(
-    source: ObjaverseObject, views: Sequence[int], normalize: bool, distance: str | float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (V, 4, S, S) uint8 planes and (V, 3, 4) poses of some views, the source view first."""
+def _read(source: ObjaverseObject, views: Sequence[int], normalize: bool, distance: str | float) -> PosedViews:
+    """Read some views, the source view first."""
     planes = [source.read_planes(int(view)) for view in views]
     if len(sizes := {view.shape[1] for view in planes}) > 1:
         raise UserError(f"views have sides of {', '.join(map(str, sorted(sizes)))} pixels", source.folder)
-    poses = np.stack([source.read_pose(int(view)) for view in views])
-    return np.stack(planes), normalize_poses(poses, distance) if normalize else poses
+    stored = Camera(np.stack([source.read_pose(int(view)) for view in views]), source.intrinsics)
+    cameras = stored.normalized(distance) if normalize else stored
+    turn = cameras[0].rotations @ stored[0].rotations.T
+    return PosedViews(np.stack(planes).transpose(0, 2, 3, 1) / np.float32(255), cameras, turn)

@@ -107,16 +107,6 @@ def check_speed() -> Finding:
     return note(f"{speed:.0f} GFLOP/s ({size}^3 product in float32; the first took {1e3 * times[0]:.0f} ms)")
 
 
-def check_golden(folder: Path) -> Finding:
-    """Whether the golden files are there, readable, and fit the model."""
-    if not folder.is_dir():
-        return note("not here: the numbers of the model are not checked", "run doctor in a clone of the repository")
-    # Here rather than above: this imports all of the model, which may be what fails.
-    from openlrm.doctor.golden import check_files
-
-    return check_files(folder)
-
-
 def check_codec() -> Finding:
     """Write a short H.264 video and read it back."""
     import imageio_ffmpeg
@@ -144,7 +134,7 @@ def check_codec() -> Finding:
 
 def check_mesh() -> Finding:
     """Mesh a sphere; its volume and its topology are known."""
-    from openlrm.inference.mesh import extract_mesh
+    from openlrm.geometry.mesh import extract_mesh
 
     mesh = extract_mesh(
         lambda points: np.maximum(_RADIUS + 1 - np.linalg.norm(points, axis=1), 0),

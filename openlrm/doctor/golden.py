@@ -1,181 +1,26 @@
-"""The miniature model, stage by stage, against what the published implementation computes with it."""
+"""The golden numbers of a family on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
-from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn
-
-from openlrm.checkpoint import load_pretrained
 from openlrm.doctor.report import Finding, ok, problem
-from openlrm.errors import UserError
-from openlrm.losses import pixel_loss, total_variation
-
-# Relative to an array's largest value. Other kernels sum in another order; the renderer's clamps and bins amplify
-# that in the gradients.
-VALUE_TOLERANCE = 1e-4
-GRADIENT_TOLERANCE = 1e-3
-
-_REGION = 12
-_RENDER_INPUTS = (
-    "render_cameras",
-    "render_anchors",
-    "render_resolutions",
-    "render_bg_colors",
-    "stratified_noise",
-    "importance_u",
-)
-
-_RESTORE = "restore it from the repository: git checkout -- tests/golden"
-
-Computed = dict[str, np.ndarray]
+from openlrm.families.family import Golden
 
 
-class GoldenCase:
-    """The golden arrays and the model they belong to, read when first asked for.
-
-    Args:
-        folder: with golden.npz, config.json and model.safetensors.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    @cached_property
-    def arrays(self) -> Computed:
-        """Arrays of golden.npz; UserError when it is missing or damaged."""
-        path = self.folder / "golden.npz"
-        try:
-            with np.load(path) as arrays:
-                return dict(arrays)
-        except (OSError, EOFError, ValueError, BadZipFile) as error:
-            raise UserError(f"missing or damaged golden file ({error})", path, _RESTORE) from error
-
-    @cached_property
-    def model(self):
-        """The miniature model in inference state; UserError when its files are missing or damaged."""
-        try:
-            return load_pretrained(str(self.folder))
-        except UserError as error:
-            raise UserError(error.what, error.where, _RESTORE) from error
-
-    @cached_property
-    def training_pass(self) -> tuple[Computed, Computed]:
-        """Losses, and the gradient of every parameter."""
-        cell = _GoldenLoss(self.model)
-        names, weights = zip(*self.model.parameters_and_names(), strict=True)
-        keys = ("image", "source_camera", *_RENDER_INPUTS, "target")
-        cell.set_train(True)
-        try:
-            values, gradients = ms.value_and_grad(cell, None, ms.ParameterTuple(weights), has_aux=True)(
-                *(self.tensor(key) for key in keys)
-            )
-        finally:
-            cell.set_train(False)
-        losses = dict(zip(("loss", "loss_pixel", "loss_tv"), _numpy(*values), strict=True))
-        return losses, {f"grad/{name}": value for name, value in zip(names, _numpy(*gradients), strict=True)}
-
-    def tensor(self, key: str) -> Tensor:
-        """A golden array as input of a stage."""
-        return Tensor(self.arrays[key])
-
-
-class _GoldenLoss(nn.Cell):
-    """MSE + 5e-4 TV of the whole model, as the golden losses were made."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def construct(self, image, camera, cameras, anchors, resolutions, backgrounds, noise, u, target):
-        out = self.model(image, camera, cameras, anchors, resolutions, backgrounds, _REGION, noise, u)
-        pixel, tv = pixel_loss(out["images_rgb"], target), total_variation(out["planes"])
-        return pixel + 5e-4 * tv, pixel, tv
-
-
-def _encoder(case: GoldenCase) -> Computed:
-    encoder = case.model.encoder
-    return {f"encoder_features{size}": encoder(case.tensor(f"image{size}")).asnumpy() for size in ("", "_70")}
-
-
-def _camera(case: GoldenCase) -> Computed:
-    return {"camera_embedding": case.model.camera_embedder(case.tensor("source_camera")).asnumpy()}
-
-
-def _first_layer(case: GoldenCase) -> Computed:
-    features, camera = case.tensor("encoder_features"), case.tensor("camera_embedding")
-    start = ms.ops.tile(case.model.pos_embed, (features.shape[0], 1, 1))
-    return {"layer0_output": case.model.transformer.layers[0](start, features, camera).asnumpy()}
-
-
-def _planes(case: GoldenCase) -> Computed:
-    return {"planes": case.model.forward_planes(case.tensor("image"), case.tensor("source_camera")).asnumpy()}
-
-
-def _points(case: GoldenCase) -> Computed:
-    out = case.model.synthesizer.forward_points(case.tensor("planes"), case.tensor("points"))
-    return {f"points_{key}": value.asnumpy() for key, value in out.items()}
-
-
-def _grid(case: GoldenCase) -> Computed:
-    out = case.model.synthesizer.forward_grid(case.tensor("planes"), case.arrays["grid_sigma"].shape[1])
-    return {f"grid_{key}": value.asnumpy() for key, value in out.items()}
-
-
-def _renderer(case: GoldenCase) -> Computed:
-    cameras, anchors, resolutions, backgrounds, noise, u = (case.tensor(key) for key in _RENDER_INPUTS)
-    synthesizer = case.model.synthesizer
-    out = synthesizer(case.tensor("planes"), cameras, anchors, resolutions, backgrounds, _REGION, noise, u)
-    return {key: out[key].asnumpy() for key in ("images_rgb", "images_depth", "images_weight")}
-
-
-STAGES: dict[str, Callable[[GoldenCase], Computed]] = {
-    "encoder": _encoder,
-    "camera embedding": _camera,
-    "first layer": _first_layer,
-    "planes": _planes,
-    "field points": _points,
-    "grid": _grid,
-    "renderer": _renderer,
-    "loss": lambda case: case.training_pass[0],
-    "gradients": lambda case: case.training_pass[1],
-}
-"""Stage -> what it computes from golden inputs, by the name of the array it must equal; in the model's order."""
-
-
-def check_files(folder: Path) -> Finding:
+def check_files(golden: Golden) -> Finding:
     """Whether the golden files can be read and the weights fit the model."""
-    case = GoldenCase(folder)
+    case = golden.open(golden.folder)
     parameters = sum(parameter.size for parameter in case.model.get_parameters())
     return ok(f"{len(case.arrays)} arrays, a model of {parameters} parameters")
 
 
-def check_stage(case: GoldenCase, stage: str) -> Finding:
+def check_stage(golden: Golden, case: Any, stage: str) -> Finding:
     """Largest relative difference of a stage's results from the golden ones."""
-    differences = {
-        key: relative_difference(computed, case.arrays[key]) for key, computed in STAGES[stage](case).items()
-    }
-    tolerance = GRADIENT_TOLERANCE if stage == "gradients" else VALUE_TOLERANCE
-    worst = max(differences, key=differences.get)
-    if differences[worst] <= tolerance:
-        return ok(f"differs by {differences[worst]:.1e} at most, {tolerance:.0e} is allowed")
+    worst, difference, allowed = golden.check(case, stage)
+    if difference <= allowed:
+        return ok(f"differs by {difference:.1e} at most, {allowed:.0e} is allowed")
     return problem(
-        f"{worst} differs by {differences[worst]:.1e}, {tolerance:.0e} is allowed",
-        "results will be wrong: restore tests/golden and openlrm/ as released; if that does not help, report it",
+        f"{worst} differs by {difference:.1e}, {allowed:.0e} is allowed",
+        "results will be wrong: install the program again; if that does not help, report it",
     )
-
-
-def relative_difference(computed: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference as a part of the largest expected value; infinite for another shape or a NaN."""
-    if computed.shape != expected.shape or not np.isfinite(computed).all():
-        return np.inf
-    return float(np.abs(computed - expected).max() / max(np.abs(expected).max(), 1e-12))
-
-
-def _numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.asnumpy() for tensor in tensors)

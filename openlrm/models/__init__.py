@@ -1,5 +1,5 @@
-"""Model families and their building blocks."""
+"""Where `ModelLRM` was before there were several families; kept for programs that import it from here."""
 
-from openlrm.models.lrm import ModelLRM
+from openlrm.families.lrm import ModelLRM
 
 __all__ = ["ModelLRM"]

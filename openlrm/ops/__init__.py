@@ -6,10 +6,11 @@ chosen here, with the measured reason beside it.
 
 from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
 from openlrm.ops.convolution import conv3x3, unit_channels
-from openlrm.ops.device import host_kernels, on_ascend, prefers_host_rendering, setup_device
+from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
 from openlrm.ops.sampling import build_table, sample_table
+from openlrm.ops.state import inference_state
 
 __all__ = [
     "AddBias",
@@ -18,14 +19,15 @@ __all__ = [
     "attention",
     "build_table",
     "conv3x3",
+    "fuses_layers",
     "gelu",
-    "host_kernels",
+    "inference_state",
     "linear",
-    "on_ascend",
-    "prefers_host_rendering",
+    "marches_on_host",
     "project_context",
     "project_keys_values",
     "project_output",
+    "renders_on_host",
     "sample_table",
     "searchsorted_right",
     "setup_device",

@@ -25,9 +25,19 @@ def host_kernels() -> bool:
     return ms.get_context("device_target") == "CPU" and ms.get_context("mode") == ms.PYNATIVE_MODE
 
 
-def prefers_host_rendering() -> bool:
+def renders_on_host() -> bool:
     """Whether inference renders faster with the host's compiled loops: beside every device but an Ascend NPU."""
     return not on_ascend()
+
+
+def fuses_layers() -> bool:
+    """Whether layers without a gradient go through `openlrm.ops.fused`."""
+    return host_kernels()
+
+
+def marches_on_host() -> bool:
+    """Whether rays in training are gone through one by one by compiled loops, which keep no samples."""
+    return host_kernels()
 
 
 def ascend_available() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -25,7 +25,7 @@ class Bucket:
 
     indices: tuple[int, ...]
     sizes: tuple[int, ...]
-    kind: bool = False
+    kind: Hashable = False
 
     @property
     def size(self) -> int:
@@ -33,7 +33,7 @@ class Bucket:
         return sum(self.sizes)
 
 
-def make_buckets(sizes: Sequence[int], kinds: Sequence[bool] | None = None, limit: int = BUCKET) -> list[Bucket]:
+def make_buckets(sizes: Sequence[int], kinds: Sequence[Hashable] | None = None, limit: int = BUCKET) -> list[Bucket]:
     """Put parameters together in their order, up to `limit` numbers; a larger one is alone.
 
     Args:

@@ -69,10 +69,10 @@ class App(Runner):
         from openlrm.api import load_model
         from openlrm.app.job import Settings
         from openlrm.app.page import build_page
-        from openlrm.inference.mesh_options import check_mesh_request
+        from openlrm.geometry.mesh_options import MeshSettings
         from openlrm.utils.paths import list_images
 
-        check_mesh_request("model.glb", texture=cfg.mesh_texture)
+        MeshSettings(texture=cfg.mesh_texture).check("model.glb")
 
         reconstructor = load_model(cfg.model_name, cfg.device_target, cfg.source_size)
         samples = list_images(cfg.samples) if Path(cfg.samples).is_dir() else []

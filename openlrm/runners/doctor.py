@@ -11,9 +11,9 @@ from openlrm.runners.base import Runner
 
 if TYPE_CHECKING:
     from openlrm.doctor import Report
+    from openlrm.families.family import Golden
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GOLDEN = REPOSITORY / "tests" / "golden"
 
 
 @dataclass
@@ -59,16 +59,25 @@ class Doctor(Runner):
             report.check("hub", checks.check_hub)
         if report.check("device", checks.check_device, cfg.device_target).status != "problem":
             report.check("speed", checks.check_speed)
-            if report.check("golden files", checks.check_golden, GOLDEN).status == "ok":
-                self._check_stages(report)
+            self._check_families(report)
         return report.finish()
 
-    def _check_stages(self, report: Report) -> None:
-        from openlrm.doctor.golden import STAGES, GoldenCase, check_stage
+    def _check_families(self, report: Report) -> None:
+        from openlrm.doctor.golden import check_files
+        from openlrm.families import family_table, find_family
+
+        for name in family_table():
+            golden = find_family(name).golden()
+            if golden is not None and report.check(f"{name} golden files", check_files, golden).status == "ok":
+                self._check_stages(report, name, golden)
+
+    def _check_stages(self, report: Report, name: str, golden: Golden) -> None:
+        from openlrm.doctor.golden import check_stage
         from openlrm.ops import setup_device
 
         for mode in (1, 0) if self.config.mode is None else (self.config.mode,):
             setup_device(self.config.device_target, mode)
-            case = GoldenCase(GOLDEN)
-            for stage in STAGES:
-                report.check(f"{stage} ({'graph' if mode == 0 else 'PyNative'})", check_stage, case, stage)
+            case = golden.open(golden.folder)
+            for stage in golden.stages:
+                title = f"{name} {stage} ({'graph' if mode == 0 else 'PyNative'})"
+                report.check(title, check_stage, golden, case, stage)

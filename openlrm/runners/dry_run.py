@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mindspore import nn
+
     from openlrm.checkpoint import LocatedModel
-    from openlrm.models import ModelLRM
 
 # Files named one by one; a folder of pictures may hold thousands.
 _LISTED = 20
@@ -29,7 +30,7 @@ def print_facts(lines: Iterable[str]) -> None:
         print(f"# {line}", flush=True)
 
 
-def model_fact(located: LocatedModel, model: ModelLRM) -> str:
+def model_fact(located: LocatedModel, model: nn.Cell) -> str:
     """Name, weights and size of a model."""
     count = sum(parameter.size for parameter in model.get_parameters())
     return f"model {located.name}, {located.weights}: {count / 1e6:.2f} M parameters, {4 * count / 2**20:.0f} MiB"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from openlrm.config import option
+from openlrm.datasets.config import DataConfig
 from openlrm.utils.logging import LEVELS
 
 PIXEL_KINDS = ("mse", "l1")
@@ -15,8 +16,8 @@ DTYPES = ("fp32", "bf16", "fp16")
 
 
 @dataclass
-class LossConfig:
-    """Weights of the loss's parts; a part with weight 0 is not computed."""
+class ImageLossConfig:
+    """Weights of the parts of a loss of rendered pictures; a part with weight 0 is not computed."""
 
     pixel_weight: float = option(1.0, "of the colour difference", minimum=0)
     pixel_kind: str = option("mse", "kind of colour difference", choices=PIXEL_KINDS)
@@ -24,7 +25,6 @@ class LossConfig:
     perceptual_start: int = option(0, "steps before LPIPS begins to count", minimum=0)
     perceptual_warmup: int = option(0, "steps over which its weight then rises from 0", minimum=0)
     lpips_backbone: Optional[str] = option(None, "VGG16 .safetensors file; from the hub without it")  # noqa: UP045
-    tv_weight: float = option(5e-4, "of the planes' total variation", minimum=0)
     mask_weight: float = option(0.0, "of opacity against alpha", minimum=0)
     mask_kind: str = option("mse", "kind of opacity difference", choices=MASK_KINDS)
 
@@ -66,7 +66,6 @@ class PrecisionConfig:
 class TrainConfig:
     """The loop."""
 
-    loss: LossConfig = option(LossConfig, "parts of the loss")
     optim: OptimConfig = option(OptimConfig, "optimiser")
     scheduler: SchedulerConfig = option(SchedulerConfig, "learning rate")
     precision: PrecisionConfig = option(PrecisionConfig, "number formats")
@@ -74,16 +73,11 @@ class TrainConfig:
     gradient_accumulation_steps: int = option(1, "batches of a step", minimum=1)
     epochs: int = option(60, "passes over the objects", minimum=1)
     train_steps: Optional[int] = option(None, "steps in all; takes the place of epochs", minimum=1)  # noqa: UP045
-    strong_start: bool = option(
-        False, "first weights that let the input through at once: for training from nothing on few objects"
-    )
+    only: list[str] = option([], "train these parameters alone: patterns of names, such as transformer.*")
+    freeze: list[str] = option([], "leave these parameters as they are: patterns of names, such as encoder.*")
     overfit: int = option(0, "train on the first N objects alone, as a smoke test", minimum=0)
     use_ema: bool = option(False, "keep a moving average of the weights; checkpoints then carry it")
     ema_decay: float = option(0.9999, "of the moving average", minimum=0, maximum=1)
-    use_recompute: bool = option(False, "compute transformer layers again in the backward pass: less memory")
-    deferred_region: int = option(
-        0, "deferred back-propagation: side in pixels of the squares gone through one by one; 0 is off", minimum=0
-    )
     max_bad_steps: int = option(10, "steps in a row with NaN or infinity before the run stops", minimum=1)
 
 
@@ -151,3 +145,10 @@ class RunConfig:
     )
     mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])
     dry_run: bool = option(False, "print the config, sizes, memory and time of the run, and stop; writes nothing")
+
+
+@dataclass(kw_only=True)
+class ObjectRunConfig(RunConfig):
+    """What every family that is trained on rendered objects shares."""
+
+    data: DataConfig = option(help="training data")

@@ -30,6 +30,7 @@ class AdamW(nn.Cell):
         eps: added to the root of the bias-corrected second moment.
         weight_decay: share of a parameter taken off per unit of learning rate.
         decayed: which parameters it acts on; see `decays` without it.
+        factors: of the learning rate, one per parameter; 1 without them.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class AdamW(nn.Cell):
         eps: float,
         weight_decay: float,
         decayed: Sequence[bool] | None = None,
+        factors: Sequence[float] | None = None,
     ):
         super().__init__()
         self.weights = ParameterTuple(parameters)
@@ -48,6 +50,10 @@ class AdamW(nn.Cell):
         decayed = map(decays, parameters) if decayed is None else decayed
         self.decayed = tuple(weight_decay > 0 and acts for acts in decayed)
         self.beta1, self.beta2 = (Tensor(beta, ms.float32) for beta in betas)
+        factors = [1.0] * len(parameters) if factors is None else list(factors)
+        # A handful of different ones: each becomes one number a step, whatever the number of parameters.
+        self.levels = sorted(set(factors))
+        self.level = tuple(self.levels.index(factor) for factor in factors)
         self.adam = ops.Adam()
 
     def step(self, gradients: tuple[Tensor, ...], rate: float, step: int) -> None:
@@ -61,14 +67,17 @@ class AdamW(nn.Cell):
         powers = [np.float32(beta ** (step + 1)) for beta in self.betas]
         # The kernel adds its epsilon to the root of the uncorrected moment: scaled, it is AdamW's.
         eps = self.eps * np.sqrt(1 - self.betas[1] ** (step + 1))
-        keep = 1 - rate * self.weight_decay
-        self(gradients, *(Tensor(value, ms.float32) for value in (rate, eps, keep, *powers)))
+        rates = [rate * factor for factor in self.levels]
+        keeps = [1 - each * self.weight_decay for each in rates]
+        rates, keeps = (variable([Tensor(value, ms.float32) for value in values]) for values in (rates, keeps))
+        self(gradients, rates, keeps, *(Tensor(value, ms.float32) for value in (eps, *powers)))
 
-    def construct(self, gradients, rate, eps, keep, power1, power2):
+    def construct(self, gradients, rates, keeps, eps, power1, power2):
         """Decay, then Adam, parameter by parameter; arguments as tensors so that a graph compiles once."""
         for i in range(len(self.weights)):
+            rate = rates[self.level[i]]
             if self.decayed[i]:
-                ops.assign(self.weights[i], self.weights[i] * keep)
+                ops.assign(self.weights[i], self.weights[i] * keeps[self.level[i]])
             self.adam(
                 self.weights[i],
                 self.first[i],
@@ -81,7 +90,7 @@ class AdamW(nn.Cell):
                 eps,
                 gradients[i],
             )
-        return rate
+        return eps
 
     def state(self) -> dict[str, np.ndarray]:
         """Moments by name, copied."""

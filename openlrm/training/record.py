@@ -16,14 +16,13 @@ from openlrm.training.watch import Look, advice
 from openlrm.utils.images import save_image
 from openlrm.utils.logging import get_logger
 from openlrm.utils.paths import ensure_dir
+from openlrm.utils.run_files import RECORDS
 
 if TYPE_CHECKING:
     from openlrm.training.update import StepReport
     from openlrm.training.validation import Validation
 
 logger = get_logger(__name__)
-
-METRICS = "metrics.jsonl"
 
 
 class RunRecord:
@@ -79,7 +78,7 @@ class RunRecord:
 
     def starting_psnr(self) -> float | None:
         """PSNR before the first step, which a resumed run finds too; None when it was not measured."""
-        for line in (self.folder / METRICS).read_text(encoding="utf-8").splitlines():
+        for line in (self.folder / RECORDS).read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):  # half a line, of a run that was killed
                 record = json.loads(line)
                 if record["step"] == 0 and "psnr" in record:
@@ -99,7 +98,7 @@ class RunRecord:
         if not self.writes:
             return
         try:
-            with open(ensure_dir(self.folder) / METRICS, "a", encoding="utf-8") as file:
+            with open(ensure_dir(self.folder) / RECORDS, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step} | values) + "\n")
         except OSError as error:  # a full disk; the next checkpoint says so
-            logger.warning("not recorded (%s): %s", error.strerror, self.folder / METRICS)
+            logger.warning("not recorded (%s): %s", error.strerror, self.folder / RECORDS)

@@ -21,8 +21,8 @@ from openlrm.config import save_config
 from openlrm.config.schema import structured
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path, ensure_dir
+from openlrm.utils.run_files import CONFIG, MANIFEST, UIDS
 
-CONFIG, MANIFEST, LOG, UIDS = "cfg.yaml", "manifest.json", "log_0.txt", "train_uids.json"
 LOCK = ".lock"
 _PACKAGES = ("mindspore", "numpy", "pillow", "safetensors")
 # Objects whose file sizes go into the data's hash: a look at every file of a large set would take hours.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from openlrm.training.config import LossConfig, SchedulerConfig
+from openlrm.training.config import ImageLossConfig, SchedulerConfig
 
 
 def learning_rate(step: int, total: int, start: float, config: SchedulerConfig) -> float:
@@ -25,7 +25,7 @@ def learning_rate(step: int, total: int, start: float, config: SchedulerConfig) 
     return config.end_learning_rate + (start - config.end_learning_rate) * share
 
 
-def perceptual_weight(step: int, config: LossConfig) -> float:
+def perceptual_weight(step: int, config: ImageLossConfig) -> float:
     """Weight of LPIPS in a step: 0 before `perceptual_start`, then a linear rise over `perceptual_warmup` steps."""
     since = step - config.perceptual_start
     if since < 0:

@@ -27,6 +27,7 @@ class ShardedAdamW:
         weight_decay: share of a parameter taken off per unit of learning rate, see `decays`.
         world: the workers.
         limit: numbers of a bucket, see `openlrm.parallel.buckets`.
+        factors: of the learning rate, one per parameter; 1 without them.
     """
 
     def __init__(
@@ -37,14 +38,18 @@ class ShardedAdamW:
         weight_decay: float,
         world: World,
         limit: int = BUCKET,
+        factors: Sequence[float] | None = None,
     ):
         self.parameters = list(parameters)
-        # Decay acts on a whole bucket or not at all, so that a share is one parameter to AdamW.
-        buckets = make_buckets([p.size for p in parameters], [decays(p) for p in parameters], limit)
+        factors = [1.0] * len(parameters) if factors is None else factors
+        # Decay and rate are a whole bucket's, so that a share is one parameter to AdamW.
+        kinds = list(zip(map(decays, parameters), factors, strict=True))
+        buckets = make_buckets([p.size for p in parameters], kinds, limit)
         self.shards = Shards(parameters, buckets, world.rank, world.size)
         shares = self.shards(tuple(p.value() for p in parameters))
         self.weights = [Parameter(_own(share), name=f"share{i}") for i, share in enumerate(shares)]
-        self.inner = AdamW(self.weights, betas, eps, weight_decay, [bucket.kind for bucket in buckets])
+        decayed, factors = zip(*(bucket.kind for bucket in buckets), strict=True)
+        self.inner = AdamW(self.weights, betas, eps, weight_decay, decayed, factors)
 
     def step(self, gradients: tuple[Tensor, ...], rate: float, step: int) -> None:
         """Change the parameters; arguments as `AdamW.step`'s, gradients the same on every worker."""

@@ -1,75 +1,59 @@
-"""The training loop. It knows no model family: it gets an update, batches and what to report to."""
+"""The training loop. It knows no model family: it gets a task, and steps, reports and saves."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor
 from tqdm import tqdm
 
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
 from openlrm.parallel import ALONE, World
 from openlrm.training.checkpoints import Checkpoints, Position, checksum
-from openlrm.training.config import RunConfig
+from openlrm.training.config import RunConfig, TrainConfig
 from openlrm.training.estimate import duration, peak_memory
 from openlrm.training.record import RunRecord
 from openlrm.training.run_folder import RunLock
 from openlrm.training.stop import StopRequest
+from openlrm.training.task import NOTHING, Task
 from openlrm.training.timing import Timer
 from openlrm.training.update import StepReport, Update
-from openlrm.training.watch import look_at, verdict
+from openlrm.training.watch import verdict
 from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
 
-_NOTHING = "nothing when computed again"
-
 # Steps after which the speed is told: the first ones compile and fill caches.
 _SPEED_AFTER = 5
 
-Loader = Callable[[int, int], Iterator[tuple[int, int, dict[str, np.ndarray]]]]
-"""(epoch, batch) to begin with -> epoch, batch, arrays; see `openlrm.datasets.make_loader`."""
+
+def total_steps(config: TrainConfig, per_epoch: int) -> int:
+    """Steps of a run of `per_epoch` batches an epoch."""
+    return config.train_steps or max(1, config.epochs * per_epoch // config.gradient_accumulation_steps)
 
 
 class Trainer:
     """Steps, reports, checkpoints.
 
     Args:
-        model: what is saved.
+        task: what is trained.
         update: does a step.
-        loader: gives batches from a position on, without end as far as the run goes.
-        per_epoch: batches of an epoch.
-        total: steps of the run.
         folder: of the run.
-        config: all options.
-        several: whether there is more than one object: the collapse watch then exchanges their pictures.
-        validator: (model) -> `openlrm.training.validation.Validation`, or None.
+        config: the loop's options.
         world: the workers. All step; the leading one alone validates, reports and writes while the others wait.
     """
 
-    def __init__(
-        self,
-        model: nn.Cell,
-        update: Update,
-        loader: Loader,
-        per_epoch: int,
-        total: int,
-        folder: Path,
-        config: RunConfig,
-        several: bool,
-        validator: Callable | None = None,
-        world: World = ALONE,
-    ):
-        self.model, self.update, self.loader, self.validator = model, update, loader, validator
-        self.several, self.world = several, world
-        self.per_epoch, self.total, self.folder, self.config = per_epoch, total, folder, config
+    def __init__(self, task: Task, update: Update, folder: Path, config: RunConfig, world: World = ALONE):
+        self.task, self.update, self.folder, self.config, self.world = task, update, folder, config, world
+        self.total = update.total
         self.lock = RunLock(folder) if world.leads else None
         self.record = RunRecord(folder, writes=world.leads)
         self.checkpoints = Checkpoints(folder, config.saver.ckpt_max_keep)
@@ -91,7 +75,7 @@ class Trainer:
         tensors, self.position = self.checkpoints.load_resume()
         if self.world.leads:
             self.world.barrier()
-        parameters = dict(self.model.parameters_and_names())
+        parameters = dict(self.task.model.parameters_and_names())
         try:
             for name, parameter in parameters.items():
                 parameter.set_data(_tensor(tensors[name], parameter.shape))
@@ -114,7 +98,8 @@ class Trainer:
         with self.stop.listening(), self.record:
             if self.position.step == 0 and self.config.val.stop_drop > 0:
                 self._validate()
-            self._loop()
+            with contextlib.closing(self._stream()) as stream:
+                self._loop(stream)
         # msrun kills the others when one ends with a signal's code.
         self.world.barrier()
         if self.stop.signal is not None:
@@ -127,15 +112,20 @@ class Trainer:
 
     def _check_same_weights(self) -> None:
         """All workers have to start from the same numbers: from then on they make the same changes."""
-        if self.world.size > 1 and len(set(self.world.texts(str(checksum(parameter_arrays(self.model)))))) > 1:
+        if self.world.size > 1 and len(set(self.world.texts(str(checksum(parameter_arrays(self.task.model)))))) > 1:
             raise UserError("the workers begin with different weights", hint="give all of them the same files and seed")
 
-    def _loop(self) -> None:
+    def _stream(self) -> Iterator[tuple[int, int, Any]]:
+        """Batches from the position on, as far as the run goes."""
+        accumulated = self.config.train.gradient_accumulation_steps
+        epochs = -(-self.total * accumulated // self.task.per_epoch) + 1
+        return self.task.batches(self.position.epoch, self.position.batch, epochs)
+
+    def _loop(self, stream: Iterator[tuple[int, int, Any]]) -> None:
         report, saved = self.config.report, self.position
         accumulated = self.config.train.gradient_accumulation_steps
         batches = []
         started, first = time.monotonic(), self.position.step
-        stream = self.loader(self.position.epoch, self.position.batch)
         form = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]"
         shown = {"total": self.total, "initial": first, "desc": "train", "unit": "step", "bar_format": form}
         with tqdm(**shown, disable=not self.world.leads) as bar:
@@ -147,7 +137,7 @@ class Trainer:
                 with self.timer("step"):
                     done = self.update(batches, self.position.step)
                 step = self.position.step
-                after = Position(step + 1, *divmod(epoch * self.per_epoch + index + 1, self.per_epoch))
+                after = Position(step + 1, *divmod(epoch * self.task.per_epoch + index + 1, self.task.per_epoch))
                 self._check(done, batches, step, after)
                 self.position = after
                 bar.set_postfix(loss=f"{done.parts['loss']:.4f}", lr=f"{done.rate:.2e}", refresh=False)
@@ -166,12 +156,10 @@ class Trainer:
                 if self._save_due(saved):
                     self._save()
                     saved = self.position
-        if hasattr(stream, "close"):
-            stream.close()
         if saved != self.position:
             self._save()
 
-    def _next(self, stream: Iterator, saved: Position) -> tuple[int, int, dict]:
+    def _next(self, stream: Iterator, saved: Position) -> tuple[int, int, Any]:
         """Take a batch; when there is none to be had, what was trained since the last checkpoint is saved first."""
         try:
             return next(stream)
@@ -190,10 +178,9 @@ class Trainer:
             logger.info("step %d: overflow, loss scale now %g", step, self.update.scaler.scale)
             return
         self.bad_steps, self.bad_in_a_row = self.bad_steps + 1, self.bad_in_a_row + 1
-        gradient = self.update.gradient
-        own = (gradient.first_non_finite(batch, step, part) for part, batch in enumerate(batches))
-        places = self.world.texts(next(filter(_found, own), _NOTHING))
-        where = next(filter(_found, places), _NOTHING)
+        own = (self.task.first_non_finite(batch, step, part) for part, batch in enumerate(batches))
+        places = self.world.texts(next(filter(_found, own), NOTHING))
+        where = next(filter(_found, places), NOTHING)
         logger.warning("step %d skipped (%d so far): NaN or infinity, first in: %s", step, self.bad_steps, where)
         if self.bad_in_a_row >= (1 if self.config.report.debug else self.config.train.max_bad_steps):
             self.position = after
@@ -207,17 +194,21 @@ class Trainer:
         peak = peak_memory()
         logger.info("%.2f s a step: about %s to go; peak memory so far %.1f GiB", seconds, duration(left), peak)
 
-    def _look(self, done: StepReport, batch: dict, step: int) -> None:
+    def _look(self, done: StepReport, batch: Any, step: int) -> None:
         """Picture grid and collapse watch, when they are due."""
         if not self.world.leads:
             return
         report = self.config.report
         if report.image_interval and step % report.image_interval == 0:
-            self.record.regions(step, batch["render_image"], done.images.asnumpy())
+            pictures = self.task.pictures(batch, done.preview)
+            if pictures is not None:
+                self.record.regions(step, *pictures)
         if not report.watch_interval or step % report.watch_interval:
             return
         with self.timer("watch"):
-            look = look_at(self.update.gradient, batch, step, self.several)
+            look = self.task.watch(batch, step)
+        if look is None:
+            return
         state = verdict(look, self.earlier_pixel)
         self.earlier_pixel = look.pixel
         self.record.look(step, look, state)
@@ -225,20 +216,20 @@ class Trainer:
     def _validation_due(self) -> bool:
         every = self.config.val.val_interval
         at_end = self.position.step == self.total
-        return self.validator is not None and every > 0 and (self.position.step % every == 0 or at_end)
+        return self.task.validates and every > 0 and (self.position.step % every == 0 or at_end)
 
     def _validate(self) -> None:
         """Measure; every worker learns when that ends the run."""
-        what = self._measure() if self.validator is not None and self.world.leads else ""
+        what = self._measure() if self.task.validates and self.world.leads else ""
         if what := self.world.texts(what)[0]:
             self._save()
             raise UserError(what, self.folder, "lower start_learning_rate; earlier checkpoints are in ckpt/")
 
     def _measure(self) -> str:
         """Validate and report; say what is wrong, if it ends the run."""
-        with self._averaged():
-            result = self.validator(self.model)
-        self.record.validation(self.position.step, result, self.validator.held_out)
+        with self.averaged():
+            result = self.task.validate()
+        self.record.validation(self.position.step, result, self.task.held_out)
         drop, psnr = self.config.val.stop_drop, result.scalars["psnr"]
         if drop > 0 and (start := self.record.starting_psnr()) is not None and psnr < start - drop:
             return f"validation PSNR {psnr:.2f} dB fell from the starting model's {start:.2f} dB"
@@ -262,13 +253,13 @@ class Trainer:
     def _write(self, state: dict[str, np.ndarray]) -> None:
         """A model inside an epoch goes by the number of that epoch, as it will at its end."""
         epoch = self.position.epoch + (self.position.batch > 0)
-        with self._averaged():
-            path = self.checkpoints.save_model(parameter_arrays(self.model), epoch)
-        self.checkpoints.save_resume(parameter_arrays(self.model) | state, self.position)
+        with self.averaged():
+            path = self.checkpoints.save_model(parameter_arrays(self.task.model), epoch)
+        self.checkpoints.save_resume(parameter_arrays(self.task.model) | state, self.position)
         logger.debug("wrote %s", path)
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
         """The model with its moving average in place of its weights, where one is kept."""
         if self.update.average is None:
             yield
@@ -278,12 +269,10 @@ class Trainer:
 
 
 def _found(place: str) -> bool:
-    return place != _NOTHING
+    return place != NOTHING
 
 
-def _tensor(array: np.ndarray, shape: tuple):
-    from mindspore import Tensor
-
+def _tensor(array: np.ndarray, shape: tuple) -> Tensor:
     if array.shape != tuple(shape):
         raise ValueError(f"shape {array.shape} instead of {tuple(shape)}")
     return Tensor(np.array(array))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -19,6 +20,7 @@ from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_fa
 from openlrm.training.precision import LossScaler
 from openlrm.training.schedule import learning_rate
 from openlrm.training.sharded import ShardedAdamW
+from openlrm.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class StepReport:
         rate: learning rate.
         applied: whether the parameters were changed; not after NaN or infinity.
         overflow: whether it was the loss scale that was too large: no fault of the run.
-        images: (N, M, 3, R, R) of this worker's last batch, as rendered.
+        preview: of this worker's last batch, see `openlrm.training.task.GradientResult`.
     """
 
     parts: dict[str, float]
@@ -39,42 +41,44 @@ class StepReport:
     rate: float
     applied: bool
     overflow: bool
-    images: Tensor
+    preview: Any
 
 
 class Update:
     """Optimiser, moving average and loss scale of a run.
 
     Args:
-        gradient: (batch, step, part, scale) -> `openlrm.training.step.GradientResult`; has `parameters`.
+        task: what is trained.
         config: the loop's options.
         total: steps of the run, for the schedule.
         world: the workers; each has batches of its own and all take the same step.
         sharded: whether the optimiser's state is spread over them.
     """
 
-    def __init__(self, gradient: Callable, config: TrainConfig, total: int, world: World = ALONE, sharded=False):
-        self.gradient, self.config, self.total = gradient, config, total
+    def __init__(self, task: Task, config: TrainConfig, total: int, world: World = ALONE, sharded: bool = False):
+        self.task, self.config, self.total = task, config, total
         self.world, self.sharded = world, sharded and world.size > 1
         self.optimizer = self._optimizer()
-        self.reduce = GradientSum(gradient.parameters) if world.size > 1 else None
-        self.average = MovingAverage(gradient.parameters, config.ema_decay) if config.use_ema else None
-        self.sums = Accumulate(gradient.parameters) if config.gradient_accumulation_steps > 1 else None
+        self.reduce = GradientSum(task.parameters) if world.size > 1 else None
+        self.average = MovingAverage(task.parameters, config.ema_decay) if config.use_ema else None
+        self.sums = Accumulate(task.parameters) if config.gradient_accumulation_steps > 1 else None
         self.scaler = LossScaler(config.precision)
         self.norm, self.scale = GlobalNorm(), Scale()
         self.updates = 0
 
     def _optimizer(self) -> AdamW | ShardedAdamW:
         optim = self.config.optim
-        arguments = (self.gradient.parameters, optim.betas, optim.eps, optim.weight_decay)
-        return ShardedAdamW(*arguments, self.world) if self.sharded else AdamW(*arguments)
+        arguments = (self.task.parameters, optim.betas, optim.eps, optim.weight_decay)
+        if self.sharded:
+            return ShardedAdamW(*arguments, self.world, factors=self.task.factors)
+        return AdamW(*arguments, factors=self.task.factors)
 
-    def __call__(self, batches: Sequence[dict[str, np.ndarray]], step: int) -> StepReport:
+    def __call__(self, batches: Sequence[Any], step: int) -> StepReport:
         """Do step number `step` with `gradient_accumulation_steps` batches."""
         scale = self.scaler.scale
         results = []
         for part, batch in enumerate(batches):
-            results.append(self.gradient(batch, step, part, scale))
+            results.append(self.task.gradient(batch, step, part, scale))
             if self.sums is not None:
                 self.sums(variable(results[-1].gradients))
         gradients = variable(results[-1].gradients if self.sums is None else self.sums.take())
@@ -95,11 +99,12 @@ class Update:
             if self.average is not None:
                 self.average.update(self.updates)
             self.updates += 1
+            self.task.after_step(step, gradients)
         if self.sums is not None:
             self.sums.clear()
         overflow = not applied and self.scaler.dynamic and scale > 1 and math.isfinite(parts["loss"])
         self.scaler.update(applied)
-        return StepReport(parts, norm, rate, applied, overflow, results[-1].images)
+        return StepReport(parts, norm, rate, applied, overflow, results[-1].preview)
 
     def _parts(self, results: Sequence) -> dict[str, float]:
         names = list(results[0].parts)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mindspore import Tensor
 
+from openlrm.cameras import Camera
 from openlrm.datasets import ValidationItems
-from openlrm.inference.scene import Scene
 from openlrm.metrics import psnr, ssim
 from openlrm.metrics.ssim import WINDOW
-from openlrm.models.lrm import ModelLRM
+from openlrm.representations.base import Representation
+
+Reconstruct = Callable[[np.ndarray, Camera], Representation]
+"""(pictures (K, H, W, 4), cameras (K,)) -> what the model makes of them."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Validation:
     """Result of a validation.
 
     Attributes:
-        scalars: psnr, psnr_object (over the object's pixels alone) and ssim, means over objects; the input view
-            does not count unless it is the only one.
+        scalars: psnr, psnr_object (over the object's pixels alone) and ssim, means over objects; the input views do
+            not count unless there are no others.
         sheet: (H, W, 3) picture, a pair of rows an object: the truth above the renders.
     """
 
@@ -32,29 +35,28 @@ class Validator:
     """Measures a model on fixed views.
 
     Args:
-        items: the objects, with their size and views set.
+        items: the objects, with their views set.
         objects: how many of them are looked at.
+        size: side in pixels that views are rendered at.
         held_out: whether they are kept from training; only said, never checked here.
+        sources: how many of the views, from the first on, the model is given.
     """
 
-    def __init__(self, items: ValidationItems, objects: int, held_out: bool):
-        self.items, self.held_out = items, held_out
+    def __init__(self, items: ValidationItems, objects: int, size: int, held_out: bool, sources: int = 1):
+        self.items, self.size, self.held_out, self.sources = items, size, held_out, sources
         self.uids = items.uids[:objects]
 
-    def __call__(self, model: ModelLRM) -> Validation:
-        """Measure; the model is left in training state."""
-        model.set_train(False)
+    def __call__(self, reconstruct: Reconstruct) -> Validation:
+        """Measure."""
         rows, values = [], []
         for uid in self.uids:
-            item = self.items.view_item(uid)
-            planes = model.forward_planes(Tensor(item["source_image"][None]), Tensor(item["source_camera"][None]))
-            truth, mask = item["render_image"], item["render_mask"] > 0.5
-            views = Scene(planes, model.synthesizer).views(item["render_camera"], truth.shape[-1])
-            shown = np.stack([view.rgb.transpose(2, 0, 1) for view in views])
+            views = self.items.views(uid)
+            made = reconstruct(views.rgba[: self.sources], views.cameras[: self.sources])
+            truth, alpha = views.on(1.0, self.size)
+            shown = np.stack([view.rgb.transpose(2, 0, 1) for view in made.views(views.cameras, self.size)])
             rows += [np.concatenate(list(truth), axis=2), np.concatenate(list(shown), axis=2)]
-            first = 1 if len(truth) > 1 else 0
-            values.append(_measure(shown[first:], truth[first:], mask[first:]))
-        model.set_train(True)
+            first = self.sources if len(truth) > self.sources else 0
+            values.append(_measure(shown[first:], truth[first:], alpha[first:, None] > 0.5))
         scalars = {key: float(np.mean([v[key] for v in values if key in v])) for key in values[0]}
         return Validation(scalars, np.concatenate(rows, axis=1).transpose(1, 2, 0))
 

@@ -8,11 +8,12 @@ input gets through and what follows it (planes, decoder, samples, rate) cannot r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from openlrm.training.step import Batch, LRMGradient
+from openlrm.datasets import Item
 
 EMPTY, FOG, IGNORES, STUCK, ALIVE = "empty", "fog", "ignores its input", "uses its input, loss stands", "alive"
 
@@ -74,28 +75,34 @@ def advice(state: str) -> str | None:
     return _ADVICE.get(state)
 
 
-def look_at(gradient: LRMGradient, batch: Batch, step: int, exchange: bool = True) -> Look:
+Render = Callable[[Item, int], tuple[np.ndarray, np.ndarray, np.ndarray] | None]
+"""See `openlrm.training.objects.ObjectTask.render`."""
+
+
+def look_at(render: Render, batch: Item, step: int, exchange: bool = True) -> Look | None:
     """Render a batch, and again with each object's picture given to the next one.
 
     Source cameras stay where they are, so that only the pictures can make a difference.
 
     Args:
-        gradient: renders.
-        batch: arrays, see `openlrm.datasets`.
+        render: renders, or gives None where there is nothing to look at.
+        batch: of several objects, or of one.
         step: chooses the draws.
-        exchange: whether the batch holds several objects.
+        exchange: whether there are several objects in all.
     """
-    planes, rgb, opacity = gradient.render(batch, step)
-    pixel = float(np.mean((rgb - batch["render_image"]) ** 2))
+    rendered = render(batch, step)
+    if rendered is None:
+        return None
+    planes, rgb, opacity = rendered
+    pixel = float(np.mean((rgb - batch.images) ** 2))
     gain = effect = None
     if exchange and len(planes) > 1:
-        exchanged = batch | {"source_image": np.roll(batch["source_image"], 1, axis=0)}
-        _, other, _ = gradient.render(exchanged, step)
-        gain = float(np.mean((other - batch["render_image"]) ** 2)) / max(pixel, 1e-12)
+        _, other, _ = render(batch.with_sources(np.roll(batch.source_images, 1, axis=0)), step)
+        gain = float(np.mean((other - batch.images) ** 2)) / max(pixel, 1e-12)
         effect = float(np.sqrt(np.mean((other - rgb) ** 2)))
     return Look(
         opacity=float(opacity.mean()),
-        alpha=float(batch["render_mask"].mean()),
+        alpha=float(batch.masks.mean()),
         planes_spread=float(np.sqrt(planes.var(axis=0).mean()) / max(planes.std(), 1e-12)),
         pixel=pixel,
         input_gain=gain,

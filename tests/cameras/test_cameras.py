@@ -41,11 +41,11 @@ def test_surrounding_views_match_the_golden_path(golden):
     poses = cameras.surrounding_views(5)
     assert poses.dtype == np.float32
     np.testing.assert_allclose(poses, golden["surround_extrinsics"], atol=1e-6)
-    np.testing.assert_allclose(cameras.build_render_camera(poses), golden["surround_cameras"], atol=1e-6)
+    np.testing.assert_allclose(cameras.Camera(poses).render_record(), golden["surround_cameras"], atol=1e-6)
 
 
 def test_source_camera_matches_golden(golden):
-    ours = [cameras.build_source_camera(cameras.default_source_pose(d)) for d in (2.0, 2.4)]
+    ours = [cameras.Camera(cameras.default_source_pose(d)).source_record() for d in (2.0, 2.4)]
     np.testing.assert_array_equal(np.stack(ours), golden["source_camera"])
 
 
@@ -74,10 +74,10 @@ def test_pixel_rays_match_golden(golden):
 def test_render_camera_broadcasts_one_lens_over_many_poses():
     poses = cameras.turntable(3)
     lens = np.array([0.5, 0.6, 0.4, 0.45])
-    records = cameras.build_render_camera(poses, lens)
+    records = cameras.Camera(poses, lens).render_record()
     np.testing.assert_array_equal(records[2, :16].reshape(4, 4), np.vstack([poses[2], [0, 0, 0, 1]]))
     np.testing.assert_allclose(records[1, 16:], [0.5, 0, 0.4, 0, 0.6, 0.45, 0, 0, 1], atol=1e-7)
-    assert cameras.build_source_camera(poses[0], np.tile(lens, (2, 1))).shape == (2, 16)
+    assert cameras.Camera(poses[0], np.tile(lens, (2, 1))).source_record().shape == (2, 16)
 
 
 def test_worked_example_of_the_convention_page():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openlrm.cameras import build_render_camera, build_source_camera, normalize_poses
+from openlrm.cameras import Camera, normalize_poses
 from openlrm.datasets import DataConfig, SubsetConfig, ValidationItems, blend, object_views, read_object
 from openlrm.errors import UserError
 from openlrm.utils.images import resize_bicubic
@@ -27,10 +27,10 @@ def test_object_views(root):
     normed = normalize_poses(poses)
     np.testing.assert_allclose(views.source_image, resized(pictures[0], 14), atol=2e-6)
     np.testing.assert_allclose(views.rgba, pictures, atol=1e-7)
-    np.testing.assert_array_equal(views.source_camera, build_source_camera(normed[0], source.intrinsics))
-    np.testing.assert_array_equal(views.render_cameras, build_render_camera(normed, source.intrinsics))
+    np.testing.assert_array_equal(views.source_camera, Camera(normed[0], source.intrinsics).source_record())
+    np.testing.assert_array_equal(views.render_cameras, Camera(normed, source.intrinsics).render_record())
     plain = object_views(str(root), "box", 14, normalize=False)
-    np.testing.assert_array_equal(plain.render_cameras, build_render_camera(poses, source.intrinsics))
+    np.testing.assert_array_equal(plain.render_cameras, Camera(poses, source.intrinsics).render_record())
 
 
 def test_validation_items(root):

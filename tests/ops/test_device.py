@@ -9,7 +9,7 @@ import pytest
 from mindspore import Tensor, ops
 
 from openlrm.errors import UserError
-from openlrm.models.transformer import MultiHeadAttention
+from openlrm.nn.transformer import MultiHeadAttention
 from openlrm.ops import device, gelu, on_ascend, setup_device, sort_by_depth
 
 

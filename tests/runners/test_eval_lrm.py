@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 
 from openlrm import launch
 from openlrm.cameras import normalize_poses
-from openlrm.runners.evaluate.baselines import MeanObject
-from openlrm.runners.evaluate.objects import read_views
-from openlrm.runners.evaluate.report import heat
-from openlrm.runners.evaluate.scores import METRICS, PSNR_LIMIT, score_object
+from openlrm.evaluation.baselines import MeanObject
+from openlrm.evaluation.objects import read_views
+from openlrm.evaluation.report import heat
+from openlrm.evaluation.scores import METRICS, PSNR_LIMIT, score_object
 
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "tests" / "golden"
@@ -237,7 +237,7 @@ def test_the_world_may_be_turned(evaluate, data, tmp_path):
     """Cameras are normalised: a data set in other axes gives the same figures, of meshes too."""
     import trimesh
 
-    from openlrm.utils.mesh_io import save_mesh
+    from openlrm.geometry.mesh_io import save_mesh
 
     angle = 0.7
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
@@ -262,11 +262,11 @@ def test_a_perfect_mesh(suffix, evaluate, tmp_path, data):
     """The model's own mesh, from infer.lrm's exporter, taken as the truth after shrinking it."""
     import trimesh
     from mindspore import Tensor
+    from openlrm.inference.scene import Scene
 
     from openlrm.checkpoint import build_model, locate_model
-    from openlrm.inference.scene import Scene
-    from openlrm.runners.evaluate.objects import read_views
-    from openlrm.utils.mesh_io import save_mesh
+    from openlrm.evaluation.objects import read_views
+    from openlrm.geometry.mesh_io import save_mesh
 
     item = read_views(str(data), "a", 56, SIZE, 1.0, True, "auto")
     model = build_model(locate_model(str(GOLDEN)))

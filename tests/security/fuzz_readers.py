@@ -17,6 +17,7 @@ import numpy as np
 
 with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     import numpy.lib.format
+    from openlrm.runners.train.config import TrainLRMConfig
     from PIL import Image
 
     from openlrm.checkpoint.ckpt import read_ckpt, write_ckpt
@@ -25,9 +26,8 @@ with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     from openlrm.datasets.mindrecord import _read_index, open_pack
     from openlrm.datasets.objaverse import _load_array, read_uids
     from openlrm.errors import UserError
-    from openlrm.models.lrm import LRMConfig
+    from openlrm.families.lrm import LRMConfig
     from openlrm.runners.infer.lrm import InferLRMConfig
-    from openlrm.runners.train.config import TrainLRMConfig
     from openlrm.utils.images import load_image
 
 from openlrm.cameras import intrinsics_from_pixels, validate_pose

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openlrm.checkpoint import build_model, locate_model
 from openlrm.config import load_config
 from openlrm.errors import UserError
-from openlrm.models.lrm import LRMConfig
+from openlrm.families.lrm import LRMConfig
 
 
 @dataclass

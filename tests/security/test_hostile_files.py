@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from openlrm.checkpoint import load_triplane, read_tensors, save_triplane
+from openlrm.checkpoint import read_tensors
 from openlrm.datasets import list_uids, read_object
 from openlrm.datasets.objaverse import check_uid
 from openlrm.errors import UserError
+from openlrm.representations.triplane import load_triplane, save_triplane
 from openlrm.utils.images import load_image, load_pixels, load_rgba
 
 REPO = Path(__file__).resolve().parents[2]

@@ -6,8 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
-
-from openlrm.training.step import GradientResult
+from openlrm.families.lrm.step import GradientResult
 
 
 @pytest.fixture

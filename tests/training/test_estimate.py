@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openlrm.models.lrm import LRMConfig
+from openlrm.families.lrm import LRMConfig
 from openlrm.training.estimate import estimate_memory, peak_memory
 
 SMALL = LRMConfig(1024, 96, 512, 12, 8, 32, 64, 32, False, "dinov2", "dinov2_vits14_reg", 384)

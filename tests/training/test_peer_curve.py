@@ -13,13 +13,13 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
+from openlrm.families.lrm.step import LRMGradient
 
 from openlrm.datasets import DataConfig, SubsetConfig, TrainItems
+from openlrm.families.lrm.start import strong_start
 from openlrm.models import ModelLRM
 from openlrm.training.config import LossConfig, OptimConfig, SchedulerConfig, TrainConfig
 from openlrm.training.noise import ray_noise
-from openlrm.training.start import strong_start
-from openlrm.training.step import LRMGradient
 from openlrm.training.update import Update
 
 pytestmark = pytest.mark.slow

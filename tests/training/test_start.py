@@ -6,9 +6,9 @@ import pytest
 from mindspore import Tensor
 
 from openlrm.cameras import default_source_pose
+from openlrm.families.lrm.start import _look_where_it_appears, patch_table, strong_start, token_table
 from openlrm.models import ModelLRM
-from openlrm.models.transformer import MultiHeadAttention
-from openlrm.training.start import _look_where_it_appears, patch_table, strong_start, token_table
+from openlrm.nn.transformer import MultiHeadAttention
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -72,8 +72,9 @@ def test_cross_attention_begins_with_the_likeness_of_positions():
 
 
 def test_pictures_have_far_more_influence_than_with_the_usual_start(mini_config, batch):
+    from openlrm.families.lrm.step import LRMGradient
+
     from openlrm.training.config import LossConfig
-    from openlrm.training.step import LRMGradient
     from openlrm.training.watch import look_at
 
     double = {key: np.concatenate([value[:1], value[:1]]) for key, value in batch.items()}

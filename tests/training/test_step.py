@@ -2,18 +2,18 @@
 
 import mindspore as ms
 import numpy as np
+import openlrm.families.lrm.step as step_module
 import pytest
 from mindspore import Tensor, nn
+from openlrm.families.lrm.step import LRMGradient
 
-import openlrm.training.step as step_module
 from openlrm.errors import UserError
+from openlrm.families.lrm.deferred import DeferredGradient
 from openlrm.models import ModelLRM
-from openlrm.models.rendering import synthesizer as synthesizer_module
 from openlrm.ops import setup_device
+from openlrm.representations.triplane import synthesizer as synthesizer_module
 from openlrm.training.config import LossConfig
-from openlrm.training.deferred import DeferredGradient
 from openlrm.training.noise import ray_noise
-from openlrm.training.step import LRMGradient
 
 REGION = 12
 PLAIN = {"perceptual_weight": 0.0}

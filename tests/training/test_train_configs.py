@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from openlrm.runners.train.config import ModelOptions, TrainLRMConfig
 
 from openlrm.config import load_config
-from openlrm.models.lrm import LRMConfig
-from openlrm.runners.train.config import ModelOptions, TrainLRMConfig
+from openlrm.families.lrm import LRMConfig
 
 REPO = Path(__file__).resolve().parents[2]
 FILES = sorted([*REPO.glob("configs/train-*.yaml"), *REPO.glob("configs/finetune-*.yaml")])

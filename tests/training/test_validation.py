@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from mindspore import Tensor
+from openlrm.inference.scene import Scene
 
 from openlrm.datasets import DataConfig, SubsetConfig, ValidationItems
-from openlrm.inference.scene import Scene
 from openlrm.metrics import psnr
 from openlrm.training.validation import Validator
 

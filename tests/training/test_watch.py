@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from openlrm.families.lrm.step import LRMGradient
 
 from openlrm.training.config import LossConfig
-from openlrm.training.step import LRMGradient
 from openlrm.training.watch import ALIVE, EMPTY, FOG, IGNORES, STUCK, Look, advice, look_at, verdict
 
 GOOD = Look(opacity=0.2, alpha=0.2, planes_spread=0.3, pixel=0.01, input_gain=1.8, input_effect=0.1)

@@ -1,1 +1,1 @@
-"""Evaluation, one file a family: objects in, figures and comparison sheets out."""
+"""Runners that measure a model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,37 @@ from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
 from openlrm.errors import UserError
-from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
+from openlrm.geometry.mesh_options import MeshOptions
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import atomic_path
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from openlrm.inference.scene import Scene
-    from openlrm.training.triplane_fit import FitLoss, PosedViews
+    from openlrm.datasets import PosedViews
+    from openlrm.fitting.triplane import FittedTriplane, TriplaneFitTask
+    from openlrm.representations.triplane import Triplane
+    from openlrm.training.trainer import Trainer
 
 logger = get_logger(__name__)
+
+# A fit that goes on may not differ in these: its state would not fit, or the draws would be others.
+_FIXED = (
+    "data_root",
+    "uid",
+    "model_name",
+    "planes_input",
+    "triplane_dim",
+    "triplane_res",
+    "samples_per_ray",
+    "steps",
+    "region_size",
+    "plane_rate",
+    "decoder_rate",
+    "mask_weight",
+    "tv_weight",
+    "kept_views",
+    "seed",
+    "use_ema",
+)
 
 
 @dataclass
@@ -29,7 +48,9 @@ class _FitOptions:
     data_root: str = option(help="folder of objects in the Objaverse layout (see openlrm.datasets.objaverse)")
     uid: str = option(help="the object, a folder of data_root")
     model_name: Optional[str] = option(None, "start from this model's prediction for view 0")  # noqa: UP045
-    source_size: int = option(224, "side in pixels of the model's input", minimum=16)
+    source_size: Optional[int] = option(  # noqa: UP045
+        None, "side in pixels of the model's input; what the model was made for without it", minimum=16
+    )
     planes_input: Optional[str] = option(None, "start from this triplane file: go on with an earlier fit")  # noqa: UP045
     triplane_dim: int = option(32, "channels of a plane (random start)", minimum=1, maximum=256)
     triplane_res: int = option(64, "side in texels of a plane (random start)", minimum=4, maximum=1024)
@@ -40,6 +61,10 @@ class _FitOptions:
     decoder_rate: float = option(0.01, "first learning rate of the decoder", minimum=0)
     mask_weight: float = option(0.05, "weight of the cross-entropy of opacity and alpha", minimum=0)
     tv_weight: float = option(0.002, "weight of the planes' total variation", minimum=0)
+    use_ema: bool = option(False, "keep a moving average of planes and decoder, which is the result then")
+    ema_decay: float = option(0.99, "of the moving average", minimum=0, maximum=1)
+    save_steps: int = option(200, "steps between checkpoints; an interruption makes one too", minimum=1)
+    resume: bool = option(False, "go on with the fit in the folder of the results, where it stopped")
     kept_views: int = option(8, "views, evenly spread, that are not fitted to and measure the result", minimum=0)
     seed: int = option(0, "of the start and of every draw", minimum=0)
     output: Optional[str] = option(None, "folder of the results; outputs/fit/<uid> without it")  # noqa: UP045
@@ -68,7 +93,8 @@ class FitTriplane(Runner):
     Config = FitTriplaneConfig
     summary = (
         "Fit a triplane and its decoder to posed views of one object: the best any LRM could do with them. "
-        "Writes planes.safetensors (for infer.lrm planes_input=...), metrics.json, and video and mesh if asked."
+        "Writes planes.safetensors (for infer.lrm planes_input=...), metrics.json, and video and mesh if asked. "
+        "Ctrl-C and SIGTERM save and stop; resume=true goes on."
     )
     examples = (
         "python -m openlrm.launch fit.triplane --config configs/fit-sample.yaml",
@@ -77,159 +103,112 @@ class FitTriplane(Runner):
     )
 
     def run(self) -> int:
-        """Fit; an interruption keeps what is reached (exit code 130) for planes_input to go on from."""
+        """Fit, measure, write; an interruption (exit code 130) keeps what is reached."""
         cfg = self.config
         setup_logging(cfg.logger)
         if cfg.model_name and cfg.planes_input:
             raise UserError("model_name and planes_input are two different starts", hint="give one of them")
         if cfg.export_mesh:
-            check_mesh_request(f"{cfg.uid}.{cfg.mesh_format}", cfg.mesh_faces, cfg.mesh_texture)
-        views = self._read_views()
+            cfg.mesh_settings().check(f"{cfg.uid}.{cfg.mesh_format}")
         import numpy as np
 
+        from openlrm.fitting.triplane import TriplaneFitTask
         from openlrm.ops import setup_device
 
+        views = self._read_views()
+        if cfg.kept_views >= len(views):
+            raise UserError(f"kept_views={cfg.kept_views}, but the object has {len(views)} views", cfg.uid)
         logger.info("device %s, mode %d", setup_device(cfg.device_target, cfg.mode), cfg.mode)
-        count = len(views.rgba)
-        if cfg.kept_views >= count:
-            raise UserError(f"kept_views={cfg.kept_views}, but the object has {count} views", cfg.uid)
-        kept = np.round((np.arange(cfg.kept_views) + 0.5) * count / max(cfg.kept_views, 1)).astype(int)
-        fitted = np.setdiff1d(np.arange(count), kept)
-        loss = self._start(views)
-        start = time.monotonic()
-        finished = self._optimise(loss, views.take(fitted))
-        seconds = time.monotonic() - start
-
-        from openlrm.checkpoint import save_triplane
-        from openlrm.inference.scene import Scene
-
+        kept = np.round((np.arange(cfg.kept_views) + 0.5) * len(views) / max(cfg.kept_views, 1)).astype(int)
+        fitted = np.setdiff1d(np.arange(len(views)), kept)
+        weights = (cfg.mask_weight, cfg.tv_weight, cfg.plane_rate, cfg.decoder_rate)
+        task = TriplaneFitTask(self._start(views), views.take(fitted), cfg.region_size, *weights, cfg.seed, cfg.uid)
         output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
-        save_triplane(output / "planes.safetensors", loss.planes, loss.synthesizer)
-        logger.info("wrote %s", output / "planes.safetensors")
-        if not finished:
-            raise KeyboardInterrupt
-        scene = Scene(loss.planes.value(), loss.synthesizer)
-        if cfg.kept_views:
-            self._measure(scene, views.take(kept), len(fitted), seconds, output)
-        self._export(scene, output)
+        trainer = self._trainer(task, output)
+        start = time.monotonic()
+        code = trainer.run()
+        seconds = round(time.monotonic() - start, 1)
+        with trainer.averaged():
+            scene = task.representation()
+            scene.write(output / "planes.safetensors")
+            logger.info("wrote %s", output / "planes.safetensors")
+            if trainer.stop.signal is not None:
+                return code
+            if cfg.kept_views:
+                from openlrm.fitting.scores import measure_fit
+
+                facts = {"uid": cfg.uid, "views_fitted": len(fitted), "steps": cfg.steps, "seconds": seconds}
+                measure_fit(scene, views.take(kept), facts, output)
+            self._export(scene, output)
         return 0
 
-    def _read_views(self) -> PosedViews:
-        import numpy as np
-
-        from openlrm.cameras import build_render_camera, normalize_poses
-        from openlrm.datasets.objaverse import read_object
-        from openlrm.training.views import PosedViews
+    def _trainer(self, task: TriplaneFitTask, output: Path) -> Trainer:
+        """The loop, at its beginning or where an earlier one stopped."""
+        from openlrm.config import save_config
+        from openlrm.training.run_folder import changed_options
+        from openlrm.training.trainer import Trainer
+        from openlrm.training.update import Update
+        from openlrm.utils.run_files import CONFIG, RECORDS
 
         cfg = self.config
-        item = read_object(cfg.data_root, cfg.uid)
-        read = [item.read_view(index) for index in range(len(item))]
-        rgba, poses = (np.stack(parts) for parts in zip(*read, strict=True))
-        if rgba.shape[1] != rgba.shape[2]:
-            raise UserError(f"the views are {rgba.shape[2]} x {rgba.shape[1]}, not square", str(item.folder))
-        if cfg.region_size > rgba.shape[1]:
-            raise UserError(
-                f"region_size={cfg.region_size} is larger than the views ({rgba.shape[1]})", str(item.folder)
-            )
-        if cfg.model_name:
-            # A model predicts in the frame where view 0 is the default source camera.
-            poses = normalize_poses(poses)
-        return PosedViews(rgba, build_render_camera(poses, item.intrinsics))
+        run = task.run_config(cfg.steps, cfg.use_ema, cfg.ema_decay, cfg.save_steps)
+        if cfg.resume:
+            if not (output / CONFIG).is_file():
+                raise UserError("no fit to go on with", output, "leave resume out to start one")
+            changed = {k: pair for k, pair in changed_options(output, cfg).items() if k in _FIXED}
+            if changed:
+                listed = ", ".join(f"{key} {then} -> {now}" for key, (then, now) in changed.items())
+                raise UserError(f"options differ from the fit's: {listed}", output, "give those it began with")
+        trainer = Trainer(task, Update(task, run.train, cfg.steps), output, run)
+        if cfg.resume:
+            trainer.resume()
+        else:
+            shutil.rmtree(output / "ckpt", ignore_errors=True)
+            (output / RECORDS).unlink(missing_ok=True)
+            save_config(cfg, output / CONFIG)
+        return trainer
 
-    def _start(self, views: PosedViews) -> FitLoss:
+    def _read_views(self) -> PosedViews:
+        from openlrm.datasets import object_views
+
+        cfg = self.config
+        # A model predicts in the frame where view 0 is the default source camera.
+        views = object_views(cfg.data_root, cfg.uid, normalize=cfg.model_name is not None)
+        side = views.rgba.shape[1]
+        if cfg.region_size > side:
+            raise UserError(f"region_size={cfg.region_size} is larger than the views ({side})", cfg.uid)
+        return views
+
+    def _start(self, views: PosedViews) -> FittedTriplane:
         import mindspore as ms
 
-        from openlrm.checkpoint import load_triplane
-        from openlrm.models.rendering import TriplaneSynthesizer
-        from openlrm.training.triplane_fit import FitLoss, random_planes
+        from openlrm.fitting.triplane import FittedTriplane, random_planes
+        from openlrm.representations.triplane import Triplane, TriplaneSynthesizer
 
         cfg = self.config
         ms.set_seed(cfg.seed)
         if cfg.planes_input:
-            planes, synthesizer = load_triplane(cfg.planes_input)
+            start = Triplane.read(cfg.planes_input)
         elif cfg.model_name:
-            planes, synthesizer = self._predict(views)
+            start = self._predict(views)
         else:
             planes = random_planes(cfg.triplane_dim, cfg.triplane_res, scale=0.3, seed=cfg.seed)
-            synthesizer = TriplaneSynthesizer(cfg.triplane_dim, cfg.samples_per_ray)
-        return FitLoss(planes, synthesizer, cfg.region_size, cfg.mask_weight, cfg.tv_weight)
+            start = Triplane(planes, TriplaneSynthesizer(cfg.triplane_dim, cfg.samples_per_ray))
+        return FittedTriplane(start.planes, start.synthesizer)
 
-    def _predict(self, views: PosedViews) -> tuple:
-        import numpy as np
-        from mindspore import Tensor
-
-        from openlrm.datasets.objaverse import blend
-        from openlrm.models import ModelLRM
-        from openlrm.utils.images import resize_bicubic
-
-        model = ModelLRM.from_pretrained(self.config.model_name)
-        picture = resize_bicubic(blend(views.rgba[0], 1.0).transpose(2, 0, 1), self.config.source_size)
-        record = views.cameras[0]
-        source = np.concatenate([record[:12], record[[16, 20, 18, 21]]])[None]
-        image = Tensor(np.ascontiguousarray(np.clip(picture, 0, 1)[None], np.float32))
-        return model.forward_planes(image, Tensor(source.astype(np.float32))), model.synthesizer
-
-    def _optimise(self, loss: FitLoss, views: PosedViews) -> bool:
-        """Run the steps; whether they were all done."""
-        import numpy as np
-        from tqdm import tqdm
-
-        from openlrm.training.triplane_fit import TriplaneFit
+    def _predict(self, views: PosedViews) -> Triplane:
+        from openlrm.checkpoint import locate_model
+        from openlrm.families.reconstructor import Reconstructor
+        from openlrm.representations.triplane import Triplane
 
         cfg = self.config
-        fit = TriplaneFit(loss, views, cfg.steps, cfg.plane_rate, cfg.decoder_rate, cfg.seed)
-        bar = tqdm(fit.run(), total=cfg.steps, desc="fit", unit="step")
-        recent = None
-        try:
-            for total, colour in bar:
-                if not np.isfinite(total):
-                    raise UserError("the loss is not finite", cfg.uid, "lower plane_rate and decoder_rate")
-                recent = colour if recent is None else 0.95 * recent + 0.05 * colour
-                bar.set_postfix(loss=f"{total:.4f}", psnr=f"{-10 * np.log10(recent):.1f}", refresh=False)
-        except KeyboardInterrupt:
-            bar.close()
-            logger.warning("interrupted: what is reached is kept; go on with planes_input=<the file below>")
-            return False
-        return True
+        start = Reconstructor.load(locate_model(cfg.model_name), cfg.source_size)(views.rgba[0], views.cameras[0])
+        if not isinstance(start, Triplane):
+            raise UserError("the model does not make triplanes", cfg.model_name, "name one that does")
+        return start
 
-    def _measure(self, scene: Scene, views: PosedViews, fitted: int, seconds: float, output: Path) -> None:
-        """PSNR and SSIM of the kept views, on white, into metrics.json and comparison.png."""
-        import numpy as np
-
-        from openlrm.datasets.objaverse import blend
-        from openlrm.metrics import psnr, ssim
-        from openlrm.utils.images import save_image
-
-        truth = blend(views.rgba, 1.0).transpose(0, 3, 1, 2)
-        shown = np.stack([view.rgb for view in scene.views(views.cameras, truth.shape[2])]).transpose(0, 3, 1, 2)
-        mask = views.rgba[..., 3] > 0.5
-        per_view = [float(psnr(a, b)) for a, b in zip(shown, truth, strict=True)]
-        result = {
-            "uid": self.config.uid,
-            "views_fitted": fitted,
-            "views_kept": len(truth),
-            "steps": self.config.steps,
-            "seconds": round(seconds, 1),
-            "psnr": float(np.mean(per_view)),
-            "psnr_worst_view": min(per_view),
-            "psnr_object_pixels": _object_psnr(shown, truth, mask),
-            "ssim": float(np.mean([ssim(a, b) for a, b in zip(shown, truth, strict=True)])),
-        }
-        with atomic_path(output / "metrics.json") as temporary:
-            Path(temporary).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        sheet = np.concatenate([np.concatenate([a, b], axis=1) for a, b in zip(truth, shown, strict=True)], axis=2)
-        save_image(output / "comparison.png", sheet.transpose(1, 2, 0))
-        logger.info(
-            "%d kept views: PSNR %.2f dB (object's pixels %.2f), SSIM %.3f; wrote %s and comparison.png",
-            len(truth),
-            result["psnr"],
-            result["psnr_object_pixels"],
-            result["ssim"],
-            output / "metrics.json",
-        )
-
-    def _export(self, scene: Scene, output: Path) -> None:
-        from openlrm.inference.export import export_mesh, export_videos
+    def _export(self, scene: Triplane, output: Path) -> None:
+        from openlrm.representations.export import export_mesh, export_videos
 
         cfg = self.config
         if cfg.export_video:
@@ -238,13 +217,5 @@ class FitTriplane(Runner):
             logger.info("wrote %s", written[0])
         if cfg.export_mesh:
             path = output / f"{cfg.uid}.{cfg.mesh_format}"
-            vertices, faces = export_mesh(scene, path, **cfg.mesh_arguments())
+            vertices, faces = export_mesh(scene, path, cfg.mesh_settings())
             logger.info("wrote %s: %d vertices, %d faces", path, vertices, faces)
-
-
-def _object_psnr(shown: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """PSNR over the object's pixels of all views: (V, 3, H, W) twice, (V, H, W)."""
-    import numpy as np
-
-    error = ((shown - truth) ** 2).transpose(0, 2, 3, 1)[mask]
-    return float(-10 * np.log10(error.mean()))

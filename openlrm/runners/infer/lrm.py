@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
 from openlrm.errors import UserError
-from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
+from openlrm.geometry.mesh_options import MeshOptions
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
 from openlrm.utils.paths import list_images, unique_output_names
 
 if TYPE_CHECKING:
-    from openlrm.inference.reconstruct import Reconstructor
-    from openlrm.inference.scene import Scene
+    from openlrm.families.reconstructor import Reconstructor
     from openlrm.parallel import World
+    from openlrm.representations.base import Representation
 
 logger = get_logger(__name__)
 
@@ -114,7 +114,7 @@ class InferLRM(Runner):
         if not (cfg.export_video or cfg.export_mesh or cfg.export_depth or cfg.export_mask or cfg.export_planes):
             raise UserError("nothing to write", hint="add export_video=true and/or export_mesh=true")
         if cfg.export_mesh:
-            check_mesh_request(f"mesh.{cfg.mesh_format}", cfg.mesh_faces, cfg.mesh_texture)
+            cfg.mesh_settings().check(f"mesh.{cfg.mesh_format}")
         replaced = [cfg.model_name, cfg.model_ckpt, cfg.epoch, cfg.image_input]
         if cfg.planes_input and any(value is not None for value in replaced):
             raise UserError("planes_input replaces model_name and image_input", hint="give one or the other")
@@ -123,15 +123,14 @@ class InferLRM(Runner):
                 raise UserError(f"{key} is missing", hint=f"add {key}=...; --help says what it can be")
 
     def _run_planes(self) -> int:
-        from openlrm.checkpoint import load_triplane
-        from openlrm.inference.scene import Scene
+        from openlrm.representations import read_representation
 
-        planes, synthesizer = load_triplane(self.config.planes_input)
         path = Path(self.config.planes_input)
+        scene = read_representation(path, self.config.renderer)
         targets = self._targets(path.resolve().parent.name or "planes", path.stem)
         if self.config.dry_run:
-            return self._tell([f"triplane {path}: {' x '.join(map(str, planes.shape[1:]))}"], [targets])
-        self._export(Scene(planes, synthesizer, self.config.renderer), targets)
+            return self._tell([f"{scene.describe()} {path}"], [targets])
+        self._export(scene, targets)
         return 0
 
     def _tell(self, facts: list[str], targets: list[dict[str, Path]]) -> int:
@@ -142,7 +141,7 @@ class InferLRM(Runner):
 
     def _run_images(self) -> int:
         from openlrm.checkpoint import locate_model
-        from openlrm.inference.reconstruct import Reconstructor
+        from openlrm.families.reconstructor import Reconstructor
 
         cfg = self.config
         images = list_images(cfg.image_input)
@@ -176,13 +175,13 @@ class InferLRM(Runner):
             logger.info("%d pictures done by %d workers", len(images), self.world.size)
         return 0
 
-    def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Scene:
+    def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Representation:
         from openlrm.preprocess import border_ratio_at, prepare_picture
 
         cfg = self.config
         margin = border_ratio_at(cfg.source_cam_dist)
         picture = prepare_picture(image, cfg.background, cfg.recentre, margin).pixels
-        return reconstructor(picture, cfg.source_cam_dist, cfg.renderer, name=image)
+        return reconstructor(picture, None, cfg.renderer, image, cfg.source_cam_dist)
 
     def _targets(self, model: str, uid: str) -> dict[str, Path]:
         """What to write, by kind, without what is there already if that is to be skipped."""
@@ -206,13 +205,12 @@ class InferLRM(Runner):
             return {kind: path for kind, path in targets.items() if not _is_there(path)}
         return targets
 
-    def _export(self, scene: Scene, targets: dict[str, Path]) -> None:
-        from openlrm.checkpoint import save_triplane
-        from openlrm.inference.export import export_mesh, export_videos
+    def _export(self, scene: Representation, targets: dict[str, Path]) -> None:
+        from openlrm.representations.export import export_mesh, export_videos
 
         cfg = self.config
         if "planes" in targets:
-            save_triplane(targets["planes"], scene.planes, scene.synthesizer)
+            scene.write(targets["planes"])
             logger.info("wrote %s", targets["planes"])
         videos = {kind: targets[kind] for kind in ("rgb", "depth", "mask") if kind in targets}
         if videos:
@@ -226,7 +224,7 @@ class InferLRM(Runner):
             )
             logger.info("wrote %s", ", ".join(map(str, written)))
         if "mesh" in targets:
-            vertices, faces = export_mesh(scene, targets["mesh"], **cfg.mesh_arguments())
+            vertices, faces = export_mesh(scene, targets["mesh"], cfg.mesh_settings())
             logger.info("wrote %s: %d vertices, %d faces", targets["mesh"], vertices, faces)
 
 

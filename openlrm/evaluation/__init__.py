@@ -1,0 +1,1 @@
+"""Evaluation: objects in, figures and comparison sheets out."""

@@ -1,0 +1,99 @@
+"""Reconstructed meshes against given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from openlrm.errors import UserError
+from openlrm.metrics import compare_meshes, fit_to_cube
+from openlrm.utils.logging import get_logger
+
+if TYPE_CHECKING:
+    from openlrm.geometry.mesh import Mesh
+
+logger = get_logger(__name__)
+
+SUFFIXES = (".glb", ".gltf", ".ply", ".obj", ".stl")
+
+# glTF is Y-up with the front towards +Z, our worlds are Z-up with the front towards -Y.
+_Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
+
+
+def find_mesh(root: str, uid: str) -> Path | None:
+    """Return root/uid with one of `SUFFIXES`, or None."""
+    candidates = (Path(root) / f"{uid}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_meshes(root: str | None, uids: Sequence[str]) -> dict[str, Path]:
+    """Files of the true meshes in a folder, of the objects that have one; the others are told.
+
+    Raises:
+        UserError: a folder without any.
+    """
+    if root is None:
+        return {}
+    paths = {uid: path for uid in uids if (path := find_mesh(root, uid)) is not None}
+    if not paths:
+        raise UserError("no mesh of any object", root, f"they are called <uid>{'|'.join(SUFFIXES)}")
+    for uid in uids:
+        if uid not in paths:
+            logger.warning("%s: no mesh in %s", uid, root)
+    return paths
+
+
+def read_mesh(path: Path, up: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a mesh in Z-up axes.
+
+    Args:
+        path: a file of `SUFFIXES`; the parts of a scene become one mesh.
+        up: axis that points up in the file: "y", "z", or "auto": y for glTF, as its specification says, else z.
+
+    Returns:
+        Vertices (V, 3) float64 and faces (F, 3).
+
+    Raises:
+        UserError: unreadable, or no triangles in it.
+    """
+    import trimesh
+
+    try:
+        mesh = trimesh.load(path, force="mesh", process=False)
+        vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
+    except Exception as error:
+        # Every format has its own ways to be damaged.
+        raise UserError(f"cannot read the mesh ({error})", path) from error
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise UserError("no triangles, or vertices that are not finite", path)
+    turned = up == "y" or (up == "auto" and path.suffix.lower() in (".glb", ".gltf"))
+    return (vertices @ _Y_UP.T if turned else vertices), faces
+
+
+def score_mesh(
+    ours: Mesh, truth: tuple[np.ndarray, np.ndarray], turn: np.ndarray, thresholds: Sequence[float], points: int
+) -> dict[str, Any]:
+    """Chamfer distance and F-scores with both meshes fitted to [-1, 1]^3 in the model's axes.
+
+    Args:
+        ours: the reconstruction.
+        truth: vertices and faces in the data's axes.
+        turn: (3, 3) from those to the model's.
+        thresholds: of the F-score; 2 is the longest side of either mesh.
+        points: sampled on each.
+
+    Raises:
+        UserError: the true mesh has no extent.
+    """
+    vertices, faces = truth
+    try:
+        scores = compare_meshes(
+            (fit_to_cube(ours.vertices), ours.faces), (fit_to_cube(vertices @ turn.T), faces), thresholds, points
+        )
+    except ValueError as error:
+        raise UserError(f"cannot compare the meshes ({error})") from error
+    figures = {"chamfer": scores.chamfer, "accuracy": scores.accuracy, "completeness": scores.completeness}
+    return figures | {f"f_score_{threshold:g}": value for threshold, value in scores.f_scores.items()}

@@ -1,0 +1,138 @@
+"""LRM: one image and its camera -> triplane -> views (Hong et al., 2023)."""
+
+from dataclasses import asdict
+
+from mindspore import Tensor, nn, ops
+
+from openlrm.checkpoint import load_model, locate_model, parameter_arrays, save_model
+from openlrm.errors import UserError
+from openlrm.families.lrm.config import LRMConfig
+from openlrm.families.lrm.weights import from_checkpoint, to_release
+from openlrm.nn.encoders import ImageEncoder
+from openlrm.nn.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
+from openlrm.representations.triplane import TriplaneSynthesizer
+
+NAME = "lrm"
+
+
+class ModelLRM(nn.Cell):
+    """Large reconstruction model: encoder, camera-modulated triplane transformer, renderer.
+
+    Args:
+        config: the fields of `LRMConfig`, as keywords; what config.json of a released model carries.
+            `source_size`, the side in pixels of the pictures it is made for, is kept for the model's own config.json.
+
+    Raises:
+        UserError: a key that is unknown, missing or breaks a rule of `LRMConfig`.
+    """
+
+    def __init__(self, **config):
+        super().__init__()
+        if config.pop("model_type", NAME) != NAME:
+            raise UserError(f"not a config of an LRM: model_type is not {NAME}", "model config")
+        self.source_size = config.pop("source_size", None)
+        cfg = LRMConfig.from_dict(config)
+        cfg.check_size()
+        self.config = cfg
+        self.encoder = ImageEncoder(cfg.encoder_spec, cfg.encoder_freeze)
+        self.camera_embedder = CameraEmbedder(cfg.camera_embed_dim)
+        self.pos_embed = triplane_tokens(cfg.triplane_low_res, cfg.transformer_dim)
+        self.transformer = TriplaneTransformer(
+            cfg.transformer_layers,
+            cfg.transformer_dim,
+            cfg.transformer_heads,
+            cfg.encoder_feat_dim,
+            cfg.camera_embed_dim,
+        )
+        self.upsampler = Upsampler(cfg.transformer_dim, cfg.triplane_dim, cfg.triplane_low_res)
+        self.synthesizer = TriplaneSynthesizer(cfg.triplane_dim, cfg.rendering_samples_per_ray)
+
+    @property
+    def config_dict(self) -> dict:
+        """The configuration as config.json carries it; what has no value is left out."""
+        keys = {"model_type": NAME} | asdict(self.config) | {"source_size": self.source_size}
+        return {key: value for key, value in keys.items() if value is not None}
+
+    @classmethod
+    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True) -> "ModelLRM":
+        """Load a release folder, a run folder, a checkpoint file or a hub id, ready for inference.
+
+        Raises:
+            UserError: not found, unreadable, or (strict) a parameter missing, left over or of another shape.
+        """
+        return load_model(locate_model(folder_or_hub_name), cls.from_config, from_checkpoint, strict)
+
+    @classmethod
+    def from_config(cls, config: dict, there: int | None = None) -> "ModelLRM":
+        """Make a model from the contents of a config.json.
+
+        Args:
+            config: its keys.
+            there: how many numbers the weights' file holds; a config that describes far more is refused.
+
+        Raises:
+            UserError: a key that is unknown, missing or breaks a rule of `LRMConfig`.
+        """
+        sizes = {key: value for key, value in config.items() if key not in ("model_type", "source_size")}
+        LRMConfig.from_dict(sizes).check_size(there)
+        return cls(**config)
+
+    def save_pretrained(self, folder: str, half: bool = False) -> None:
+        """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32 or half of it."""
+        save_model(folder, self.config_dict, to_release(parameter_arrays(self), self.config.encoder_type), half)
+
+    def construct(
+        self,
+        image: Tensor,
+        source_camera: Tensor,
+        render_cameras: Tensor | None = None,
+        render_anchors: Tensor | None = None,
+        render_resolutions: Tensor | None = None,
+        render_bg_colors: Tensor | None = None,
+        render_region_size: int = 0,
+        stratified_noise: Tensor | None = None,
+        importance_u: Tensor | None = None,
+    ) -> dict:
+        """Image to planes and, when cameras are given, rendered regions.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            source_camera: (N, 16), see `CameraEmbedder`.
+            render_cameras: (N, M, 25) or None, see `TriplaneSynthesizer`, as the ones below.
+            render_anchors: (N, M, 2).
+            render_resolutions: (N, M, 1).
+            render_bg_colors: (N, M, 1).
+            render_region_size: R.
+            stratified_noise: draws of the first pass or None.
+            importance_u: draws of the second pass or None.
+
+        Returns:
+            dict of planes (N, 3, C, H', W') and, with cameras, images_rgb, images_depth, images_weight.
+        """
+        planes = self.planes_from_features(self.encoder(image), source_camera)
+        out = {"planes": planes}
+        if render_cameras is not None:
+            views = self.synthesizer(
+                planes,
+                render_cameras,
+                render_anchors,
+                render_resolutions,
+                render_bg_colors,
+                render_region_size,
+                stratified_noise,
+                importance_u,
+            )
+            out["images_rgb"] = views["images_rgb"]
+            out["images_depth"] = views["images_depth"]
+            out["images_weight"] = views["images_weight"]
+        return out
+
+    def planes_from_features(self, features: Tensor, source_camera: Tensor) -> Tensor:
+        """Encoder features (N, K, D) and source camera (N, 16) -> planes (N, 3, C, H', W')."""
+        camera = self.camera_embedder(source_camera)
+        tokens = ops.tile(self.pos_embed, (features.shape[0], 1, 1))
+        return self.upsampler(self.transformer(tokens, features, camera))
+
+    def forward_planes(self, image: Tensor, camera: Tensor) -> Tensor:
+        """Image (N, 3, H, W) in [0, 1] and source camera (N, 16) -> planes (N, 3, C, 64, 64)."""
+        return self(image, camera)["planes"]

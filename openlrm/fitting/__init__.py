@@ -1,0 +1,1 @@
+"""Representations optimised to fit posed views of one object."""

@@ -1,1 +1,0 @@
-"""From planes to what a user wants to see: views and meshes."""

@@ -1,5 +1,0 @@
-"""Rendering on the host's cores without a framework: numpy outside, compiled loops (numba) inside."""
-
-from openlrm.models.rendering.host.renderer import HostRenderer
-
-__all__ = ["HostRenderer"]

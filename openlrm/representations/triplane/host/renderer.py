@@ -1,0 +1,87 @@
+"""The volume renderer of openlrm.representations.triplane for inference on a CPU, numpy in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openlrm.representations.triplane.host.field import lay_out
+from openlrm.representations.triplane.host.occupancy import find_occupied
+from openlrm.utils.threads import spread_ranges
+
+# Points and pixels of one task: some milliseconds, so that threads finish together and handing out costs nothing.
+_TASK_POINTS = 16384
+_TASK_PIXELS = 512
+
+
+class HostRenderer:
+    """Renders one object's triplane with compiled loops on all cores.
+
+    Samples are placed as `TriplaneSynthesizer` places them in inference: nothing is random. A machine's first
+    call compiles the loops; later processes read them from numba's cache. NUMBA_NUM_THREADS sets the threads.
+
+    Args:
+        planes: (3, C, H, H) float32.
+        decoder: weights of the field's decoder, net.{0,2,4,6}.weight (out, in) and .bias (out,).
+        samples_per_ray: samples of both passes together, half each; even, at least 8.
+    """
+
+    def __init__(self, planes: np.ndarray, decoder: dict[str, np.ndarray], samples_per_ray: int):
+        # Importing numba takes a third of a second, which a run without rendering should not pay.
+        from openlrm.representations.triplane.host import kernels
+
+        self._kernels = kernels
+        samples = samples_per_ray // 2
+        self._noise = np.full(samples, 0.5, np.float32)
+        self._u = ((np.arange(samples) + 0.5) / samples).astype(np.float32)
+        self._field = lay_out(planes, decoder)
+
+    def skip_empty(self) -> None:
+        """From now on leave out what is empty: find out where, which takes as long as a frame of 192 x 192.
+
+        Pixels then differ by what is left out, see `openlrm.representations.triplane.host.occupancy`.
+        """
+        if self._field.occupied.size == 1:
+            self._field = self._field._replace(occupied=find_occupied(self.density))
+
+    def render(self, camera: np.ndarray, size: int, background: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Render a frame.
+
+        Args:
+            camera: (25,), see `openlrm.cameras.build_render_camera`.
+            size: side of the frame in pixels.
+            background: grey level behind the object.
+
+        Returns:
+            float32 colour (size, size, 3), not clipped; distance from the camera centre (size, size), the farthest
+            coarse sample of the frame where there is no weight; total weight (size, size).
+        """
+        camera, grey = np.ascontiguousarray(camera, np.float32), np.float32(background)
+        missed = self._kernels.frame_span(camera, size)
+        rgb, bounds = np.empty((size, size, 3), np.float32), np.empty((size, 2), np.float32)
+        depth, mask = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
+
+        def render_rows(first: int, last: int) -> None:
+            self._kernels.render_rows(
+                self._field, camera, (first, last), missed, self._noise, self._u, grey, rgb, depth, mask, bounds
+            )
+
+        spread_ranges(render_rows, size, max(1, _TASK_PIXELS // size))
+        return rgb, np.clip(depth, bounds[:, 0].min(), bounds[:, 1].max()), mask
+
+    def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Density (P,) and colour (P, 3) at points (P, 3); plane features are zero outside [-1, 1]^3."""
+        return self._ask(points, np.empty((len(points), 3), np.float32))
+
+    def density(self, points: np.ndarray) -> np.ndarray:
+        """Density (P,) alone at points (P, 3)."""
+        return self._ask(points, np.empty((0, 3), np.float32))[0]
+
+    def _ask(self, points: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        points = np.ascontiguousarray(points, np.float32)
+        density = np.empty(len(points), np.float32)
+
+        def evaluate(first: int, last: int) -> None:
+            self._kernels.evaluate_points(self._field, points[first:last], density[first:last], rgb[first:last])
+
+        spread_ranges(evaluate, len(points), _TASK_POINTS)
+        return density, rgb

@@ -1,1 +1,0 @@
-"""Training runs, one file a family."""

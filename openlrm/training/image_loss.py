@@ -1,0 +1,69 @@
+"""Loss of rendered pictures against true ones."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn, ops
+
+from openlrm.errors import UserError
+from openlrm.losses import LPIPS, mask_loss, pixel_loss
+from openlrm.losses.lpips import MIN_SIDE
+from openlrm.training.config import ImageLossConfig
+
+IMAGE_PARTS = ("pixel", "perceptual", "mask", "opacity")
+"""What `ImageLoss` reports: its unweighted parts, and the mean opacity of the rendered pixels."""
+
+
+class ImageLoss(nn.Cell):
+    """Loss of rendered pixels.
+
+    Args:
+        config: weights.
+        lpips: Cell (images, targets), each (V, 3, H, W), -> () or (V,); None leaves it out.
+    """
+
+    def __init__(self, config: ImageLossConfig, lpips: nn.Cell | None = None):
+        super().__init__()
+        self.config, self.lpips = config, lpips
+
+    def construct(self, rgb: Tensor, opacity: Tensor, target_rgb: Tensor, target_mask: Tensor, perceptual: Tensor):
+        """Loss and its parts.
+
+        Args:
+            rgb: (N, M, 3, R, R).
+            opacity: (N, M, 1, R, R).
+            target_rgb: as rgb.
+            target_mask: as opacity.
+            perceptual: () weight of LPIPS in this step.
+
+        Returns:
+            () loss and (4,) values of `IMAGE_PARTS`.
+        """
+        config = self.config
+        pixel = pixel_loss(rgb, target_rgb, config.pixel_kind)
+        loss, lpips, mask = config.pixel_weight * pixel, ops.zeros_like(pixel), ops.zeros_like(pixel)
+        if self.lpips is not None:
+            views = (-1, 3, rgb.shape[3], rgb.shape[4])
+            lpips = self.lpips(rgb.reshape(views), target_rgb.reshape(views)).mean()
+            loss = loss + perceptual * lpips
+        if config.mask_weight > 0:
+            mask = mask_loss(opacity, target_mask, config.mask_kind)
+            loss = loss + config.mask_weight * mask
+        return loss, ops.stack([pixel, lpips, mask, opacity.mean()])
+
+
+def make_lpips(config: ImageLossConfig, region: int) -> LPIPS | None:
+    """The perceptual loss that the options ask for; None when its weight is 0.
+
+    Args:
+        config: weights and backbone.
+        region: side in pixels of the rendered regions.
+
+    Raises:
+        UserError: regions that are too small for it, or no backbone.
+    """
+    if config.perceptual_weight == 0:
+        return None
+    if region < MIN_SIDE:
+        what = f"LPIPS needs regions of {MIN_SIDE} pixels, data.render_region_size={region}"
+        raise UserError(what, "config", "or give train.loss.perceptual_weight=0")
+    return LPIPS(config.lpips_backbone) if config.lpips_backbone else LPIPS()
