@@ -19,7 +19,7 @@ from openlrm.utils.paths import atomic_path, ensure_dir
 
 Tensors = dict[str, np.ndarray]
 Build = Callable[[dict, int | None], nn.Cell]
-"""(contents of config.json, numbers in the weights' file or None) -> the model; UserError for a config that cannot be."""
+"""(contents of config.json, numbers in the weights' file or None) -> the model; UserError for one that cannot be."""
 Translate = Callable[[Tensors, set[str]], Tensors]
 """(what the file holds, parameter names of the model) -> the same values by the model's names."""
 
