@@ -22,18 +22,17 @@ def decibels(picture: np.ndarray, truth: np.ndarray) -> float:
 
 def compare(path: Path, size: int) -> np.ndarray:
     """(VIEWS, 2): PSNR of plain and of skipping against the reference."""
-    from openlrm.inference.scene import Scene
 
     from openlrm.api import load_scene
     from openlrm.cameras import Camera, turntable
-    from openlrm.representations.triplane import load_triplane
+    from openlrm.representations.triplane import Triplane, load_triplane
 
     scene = load_scene(path, "CPU")
     planes, synthesizer = load_triplane(path)
     synthesizer.samples = REFERENCE // 2
-    reference = Scene(planes, synthesizer)
+    reference = Triplane(planes, synthesizer)
     found = []
-    for camera in tqdm(Camera(turntable(VIEWS)).render_record()[:, None], desc=path.parent.name):
+    for camera in tqdm(Camera(turntable(VIEWS))[:, None], desc=path.parent.name):
         (truth,) = reference.views(camera, size)
         pictures = [next(scene.views(camera, size, skip_empty=skip)) for skip in (False, True)]
         found.append([decibels(picture.rgb, truth.rgb) for picture in pictures])

@@ -60,41 +60,39 @@ def measure_planes(size: dict, field: Path) -> dict:
     import mindspore as ms
     from mindspore import Tensor
 
-    from openlrm.cameras import Camera, default_source_pose
-    from openlrm.models import ModelLRM
+    from openlrm.cameras import Camera
+    from openlrm import ModelLRM
 
     ms.set_seed(0)
     model = ModelLRM(**model_config(size))
     model.set_train(False)
     image = Tensor(np.random.default_rng(0).random((1, 3, size["source"], size["source"]), np.float32))
-    source = Tensor(Camera(default_source_pose(2.0)).source_record()[None].astype(np.float32))
+    source = Tensor(Camera.canonical().source_record()[None])
     return {"planes": best_of(lambda: model.forward_planes(image, source).asnumpy())}
 
 
 def measure_dense(size: dict, field: Path) -> dict:
     """A frame of a dense random field: nothing to skip."""
     from mindspore import Tensor
-    from openlrm.inference.scene import Scene
 
     from openlrm.cameras import Camera, turntable
-    from openlrm.representations.triplane import load_triplane
+    from openlrm.representations.triplane import Triplane, load_triplane
 
     planes, synthesizer = load_triplane(field)
     random = np.random.default_rng(0).standard_normal(planes.shape).astype(np.float32)
-    scene = Scene(Tensor(random), synthesizer)
-    camera = Camera(turntable(8)).render_record()[1:2]
+    scene = Triplane(Tensor(random), synthesizer)
+    camera = Camera(turntable(8))[1:2]
     return {"dense": best_of(lambda: list(scene.views(camera, size["render"])))}
 
 
 def measure_trained(size: dict, field: Path) -> dict:
     """Frames of a trained field, its whole turntable video and its coloured mesh, both with the file."""
-    from openlrm.inference.scene import Scene
 
     from openlrm.cameras import Camera, turntable
-    from openlrm.representations.triplane import load_triplane
+    from openlrm.representations.triplane import Triplane, load_triplane
 
-    scene = Scene(*load_triplane(field))
-    cameras = Camera(turntable(8)).render_record()
+    scene = Triplane(*load_triplane(field))
+    cameras = Camera(turntable(8))
     with tempfile.TemporaryDirectory() as folder:
         options = {"views": FRAMES, "size": size["render"]}
         return {

@@ -30,7 +30,11 @@ def to_release(
         epoch: epoch of the checkpoint, instead of its name.
         half: write float16.
     """
-    _load(source, ckpt, epoch).save_pretrained(folder, half)
+    from openlrm.checkpoint import save_model
+    from openlrm.families.reconstructor import known_source_size
+
+    located, family, model = _load(source, ckpt, epoch)
+    save_model(folder, family.config_of(model, known_source_size(located)), family.release(model), half)
 
 
 def to_ckpt(source: str, file: Path) -> None:
@@ -45,28 +49,40 @@ def to_ckpt(source: str, file: Path) -> None:
     """
     if file.suffix != ".ckpt":
         raise UserError(f"a MindSpore checkpoint ends in .ckpt, not {file.suffix!r}", file)
-    model = _load(source)
-    from openlrm.checkpoint import write_ckpt
+    located, family, model = _load(source)
+    from openlrm.checkpoint import parameter_arrays, write_ckpt
     from openlrm.checkpoint.locate import CONFIG_NAME, read_config
-    from openlrm.checkpoint.strict import parameter_arrays
-    from openlrm.families.lrm import LRMConfig
+    from openlrm.families.reconstructor import known_source_size
 
+    ours = family.config_of(model, known_source_size(located))
     config = file.parent / CONFIG_NAME
     if not config.exists():
         with atomic_path(config) as temporary:
-            temporary.write_text(json.dumps(model.config_dict, indent=2) + "\n", encoding="utf-8")
-    elif LRMConfig.from_dict(read_config(config), str(config)) != model.config:
+            temporary.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
+    elif not _same_model(ours, read_config(config)):
         raise UserError("the config beside the checkpoint is another model's", config, "choose another folder")
     write_ckpt(file, parameter_arrays(model))
 
 
 def _load(source: str, ckpt: str | None = None, epoch: int | None = None):
+    """Where the model is, its family, the model."""
     from openlrm.ops import setup_device
 
     setup_device("CPU")
-    from openlrm.checkpoint import build_model, locate_model
+    from openlrm.checkpoint import locate_model
+    from openlrm.families.reconstructor import build_model, family_of
 
-    return build_model(locate_model(source, ckpt, epoch))
+    located = locate_model(source, ckpt, epoch)
+    return located, family_of(located), build_model(located)
+
+
+def _same_model(ours: dict, theirs: dict) -> bool:
+    """Whether two config.json are of one model; keys that one of them leaves out do not count."""
+    from openlrm.families import DEFAULT
+    from openlrm.families.family import MODEL_TYPE
+
+    first, second = ({MODEL_TYPE: DEFAULT} | keys for keys in (ours, theirs))
+    return all(first[key] == second[key] for key in first.keys() & second.keys())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -40,7 +40,7 @@ def check_folder(folder: Path) -> list[Path]:
     from openlrm.ops import setup_device
 
     setup_device("CPU")
-    from openlrm.checkpoint import load_pretrained
+    from openlrm.families.reconstructor import load_pretrained
 
     load_pretrained(str(folder))
     return [folder / name for name in (*REQUIRED, CARD) if (folder / name).is_file()]

@@ -23,6 +23,12 @@ def golden() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
+def repo() -> Path:
+    """The repository."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """A release folder with the miniature model (config.json + model.safetensors)."""
     return GOLDEN
@@ -64,7 +70,7 @@ def mode(request) -> int:
 @pytest.fixture
 def mini(golden_dir):
     """The miniature model with its golden weights, in inference state."""
-    from openlrm.models import ModelLRM
+    from openlrm import ModelLRM
 
     return ModelLRM.from_pretrained(str(golden_dir))
 

@@ -87,7 +87,7 @@ def test_model_is_exported_lazily():
     script = (
         "import sys, openlrm\n"
         "assert 'ModelLRM' in dir(openlrm) and 'mindspore' not in sys.modules\n"
-        "from openlrm.models import ModelLRM\n"
+        "from openlrm import ModelLRM\n"
         "assert openlrm.ModelLRM is ModelLRM\n"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)

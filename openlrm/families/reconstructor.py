@@ -139,7 +139,9 @@ def build_model(located: LocatedModel, strict: bool = True) -> nn.Cell:
         UserError: bad config or unreadable weights, or (strict) weights that do not fit.
     """
     family = family_of(located)
-    return load_model(located, lambda values, there: family.build(model_keys(values), there), family.translate, strict)
+    model = load_model(located, lambda keys, there: family.build(model_keys(keys), there), family.translate, strict)
+    model.source_size = located.config.get(SOURCE_SIZE)
+    return model
 
 
 def load_pretrained(name: str, strict: bool = True) -> nn.Cell:

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from openlrm.datasets import DataConfig, SubsetConfig, TrainItems, batches_per_epoch, make_loader
+from openlrm.datasets import DataConfig, Item, SubsetConfig, TrainItems, batches_per_epoch, collate, make_loader
 from openlrm.errors import UserError
 
 
@@ -25,6 +25,12 @@ def items(tmp_path, write_set):
     return make
 
 
+def one_of(batch):
+    """The only item of a batch of one."""
+    values = {name: getattr(batch, name) for name in vars(batch)}
+    return Item(**{name: None if value is None else value[0] for name, value in values.items()})
+
+
 def run(items, batch_size=2, workers=1, epoch=0, batch=0, epochs=3):
     return list(make_loader(items, batch_size, workers, epoch, batch, epochs))
 
@@ -32,6 +38,7 @@ def run(items, batch_size=2, workers=1, epoch=0, batch=0, epochs=3):
 def assert_same(first, second):
     assert [row[:2] for row in first] == [row[:2] for row in second]
     for (_, _, one), (_, _, other) in zip(first, second, strict=True):
+        one, other = (dict(batch.arrays()) for batch in (one, other))
         assert set(one) == set(other)
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
@@ -45,21 +52,20 @@ def straight(items):
 def test_batches_are_stacked_items(items, straight):
     assert [row[:2] for row in straight] == [(epoch, batch) for epoch in range(3) for batch in range(3)]
     single = items()
-    for epoch, batch, arrays in straight:
+    for epoch, number, batch in straight:
+        arrays = dict(batch.arrays())
         for i in range(2):
-            item = single.item(epoch, 2 * batch + i)
+            item = single.item(epoch, 2 * number + i)
             assert {name: array[i].tobytes() for name, array in arrays.items()} == {
-                name: array.tobytes() for name, array in item.items()
+                name: array.tobytes() for name, array in item.arrays()
             }
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
 
 
 def test_processes_that_train_together_divide_a_batch(items):
     parts = [list(make_loader(items(), 1, 1, 0, 0, 2, rank, 3)) for rank in range(3)]
-    joined = [
-        (*rows[0][:2], {name: np.concatenate([arrays[name] for _, _, arrays in rows]) for name in rows[0][2]})
-        for rows in zip(*parts, strict=True)
-    ]
+    # Batches of one each: what they hold together, as a batch.
+    joined = [(*rows[0][:2], collate([one_of(batch) for _, _, batch in rows])) for rows in zip(*parts, strict=True)]
     assert len(joined) == 4
     assert_same(joined, run(items(), batch_size=3, epochs=2))
 
@@ -84,11 +90,11 @@ def test_fewer_objects_than_a_batch(items):
     assert batches_per_epoch(items(), 2) == 3
     batches = run(three, batch_size=4)
     assert [row[:2] for row in batches] == [(0, 0), (1, 0), (2, 0)]
-    for _, _, arrays in batches:
-        assert len({image.tobytes() for image in arrays["render_image"]}) == 4
+    for _, _, batch in batches:
+        assert len({image.tobytes() for image in batch.images}) == 4
     order = three._order(1)
     again = items(uids=["a", "b", "c"]).item(1, 3)
-    np.testing.assert_array_equal(batches[1][2]["render_image"][3], again["render_image"])
+    np.testing.assert_array_equal(batches[1][2].images[3], again.images)
     assert order[3 % 3] == order[0]
 
 

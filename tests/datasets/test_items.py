@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from openlrm.cameras import look_at
+from openlrm.cameras.conventions import to_homogeneous
 from openlrm.datasets import DataConfig, SubsetConfig, TrainItems, blend, read_object
 from openlrm.errors import UserError
 from openlrm.utils.images import load_rgba, resize_bicubic
@@ -32,47 +33,48 @@ def test_an_item_is_what_the_spec_says(root):
     resolutions, backgrounds, corners, sources = set(), set(), set(), set()
     for index in range(40):
         item = items.item(2, index)
-        assert {name: array.shape for name, array in item.items()} == {
-            "source_camera": (16,),
-            "source_image": (3, 18, 18),
-            "render_camera": (3, 25),
-            "render_image": (3, 3, 8, 8),
-            "render_mask": (3, 1, 8, 8),
-            "render_anchors": (3, 2),
-            "render_full_resolutions": (3, 1),
-            "render_bg_colors": (3, 1),
+        arrays = dict(item.arrays())
+        assert {name: array.shape for name, array in arrays.items()} == {
+            "source_images": (1, 3, 18, 18),
+            "source_cameras.c2w": (1, 3, 4),
+            "source_cameras.intrinsics": (1, 4),
+            "images": (3, 3, 8, 8),
+            "masks": (3, 1, 8, 8),
+            "cameras.c2w": (3, 3, 4),
+            "cameras.intrinsics": (3, 4),
+            "anchors": (3, 2),
+            "sizes": (3,),
+            "backgrounds": (3,),
         }
-        assert {array.dtype for array in item.values()} == {np.dtype(np.float32)}
+        assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
         # Without normalisation the pose tells which view of which object it is.
         poses = {
             tuple(np.load(file).astype(np.float32).ravel()): file.parents[1] / "rgba" / f"{file.stem}.png"
             for file in root.glob("*/pose/*.npy")
         }
-        files = [poses[tuple(camera[:12])] for camera in item["render_camera"]]
+        files = [poses[tuple(camera.c2w.ravel())] for camera in item.cameras]
         assert len(set(files)) == 3
         assert len({file.parents[1] for file in files}) == 1
-        resolution = int(item["render_full_resolutions"][0, 0])
+        resolution = int(item.sizes[0])
         for view, file in enumerate(files):
-            top, left = item["render_anchors"][view].astype(int)
+            top, left = item.anchors[view].astype(int)
             rgba = load_rgba(file)
             whole = resize_bicubic(
-                np.ascontiguousarray(blend(rgba, item["render_bg_colors"][view, 0]).transpose(2, 0, 1)), resolution
+                np.ascontiguousarray(blend(rgba, item.backgrounds[view]).transpose(2, 0, 1)), resolution
             )
             crop = np.clip(whole, 0, 1)[:, top : top + 8, left : left + 8]
-            np.testing.assert_allclose(item["render_image"][view], crop, atol=2e-6)
+            np.testing.assert_allclose(item.images[view], crop, atol=2e-6)
             mask = np.clip(resize_bicubic(rgba[..., 3], resolution), 0, 1)[top : top + 8, left : left + 8]
-            np.testing.assert_allclose(item["render_mask"][view, 0], mask, atol=2e-6)
-            np.testing.assert_allclose(
-                item["render_camera"][view, 12:], [0, 0, 0, 1, 0.8, 0, 0.5, 0, 0.7, 0.45, 0, 0, 1], atol=1e-7
-            )
+            np.testing.assert_allclose(item.masks[view, 0], mask, atol=2e-6)
+            np.testing.assert_allclose(item.cameras[view].intrinsics, [0.8, 0.7, 0.5, 0.45], atol=1e-7)
             corners.add((resolution - 8 - top, resolution - 8 - left))
         source = np.ascontiguousarray(blend(load_rgba(files[0]), 1.0).transpose(2, 0, 1))
-        np.testing.assert_allclose(item["source_image"], np.clip(resize_bicubic(source, 18), 0, 1), atol=2e-6)
-        np.testing.assert_array_equal(item["source_camera"][:12], item["render_camera"][0, :12])
-        np.testing.assert_allclose(item["source_camera"][12:], [0.8, 0.7, 0.5, 0.45], atol=1e-7)
-        assert (item["render_full_resolutions"] == resolution).all()
+        np.testing.assert_allclose(item.source_images[0], np.clip(resize_bicubic(source, 18), 0, 1), atol=2e-6)
+        np.testing.assert_array_equal(item.source_cameras.c2w, item.cameras[:1].c2w)
+        np.testing.assert_array_equal(item.source_cameras.intrinsics, item.cameras[:1].intrinsics)
+        assert (item.sizes == resolution).all()
         resolutions.add(resolution)
-        backgrounds |= set(item["render_bg_colors"].ravel().tolist())
+        backgrounds |= set(item.backgrounds.tolist())
         sources.add(files[0].stem)
     # 40 items reach every value, the ends included: chance of a miss below 1e-3 for each, and the seed is fixed.
     assert resolutions == set(range(10, 17))
@@ -83,9 +85,9 @@ def test_an_item_is_what_the_spec_says(root):
 
 @pytest.mark.parametrize("distance", ["auto", 2.0])
 def test_cameras_are_normalised_to_the_source(root, distance):
-    plain = TrainItems(config(root, normalize_camera=False), seed=4).item(0, 0)["render_camera"][:, :16]
-    normed = TrainItems(config(root, normed_dist_to_center=distance), seed=4).item(0, 0)["render_camera"][:, :16]
-    plain, normed = (poses.reshape(-1, 4, 4).astype(np.float64) for poses in (plain, normed))
+    plain = TrainItems(config(root, normalize_camera=False), seed=4).item(0, 0).cameras
+    normed = TrainItems(config(root, normed_dist_to_center=distance), seed=4).item(0, 0).cameras
+    plain, normed = (to_homogeneous(cameras.c2w) for cameras in (plain, normed))
     expected = np.linalg.norm(plain[0, :3, 3]) if distance == "auto" else 2.0
     np.testing.assert_allclose(normed[0, :3], [[1, 0, 0, 0], [0, 0, -1, -expected], [0, 1, 0, 0]], atol=1e-6)
     # What one camera sees of another does not depend on the world they stand in.
@@ -100,14 +102,14 @@ def test_normalised_poses_equal_the_golden_ones(golden, tmp_path, write_set):
     write_set(tmp_path, ["thing"], views=len(poses))
     for index, pose in enumerate(poses):
         np.save(tmp_path / "thing" / "pose" / f"{index:03d}.npy", pose[:3])
-    views = object_views(tmp_path, "thing", 8)
-    np.testing.assert_allclose(views.render_cameras[:, :12].reshape(-1, 3, 4), expected[:, :3], atol=1e-5)
-    views = object_views(tmp_path, "thing", 8, distance=2)
-    np.testing.assert_allclose(views.source_camera[:12].reshape(3, 4), golden["pose_norm_2"][0, :3], atol=1e-5)
+    np.testing.assert_allclose(object_views(tmp_path, "thing").cameras.c2w, expected[:, :3], atol=1e-5)
+    views = object_views(tmp_path, "thing", distance=2)
+    np.testing.assert_allclose(views.cameras.c2w, golden["pose_norm_2"][:, :3], atol=1e-5)
 
 
 def same(first, second):
-    return all(np.array_equal(first[name], second[name]) for name in first)
+    first, second = dict(first.arrays()), dict(second.arrays())
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_items_depend_on_seed_epoch_and_index_alone(root):
@@ -118,7 +120,7 @@ def test_items_depend_on_seed_epoch_and_index_alone(root):
     history = {(epoch, index): walked.item(epoch, index) for epoch in range(3) for index in range(6)}
     for (epoch, index), item in history.items():
         assert same(item, fresh(cache_mib=0).item(epoch, index))
-    digests = {item["render_image"].tobytes() for item in history.values()}
+    digests = {item.images.tobytes() for item in history.values()}
     assert len(digests) == len(history)
     assert not same(fresh(8).item(0, 0), history[0, 0])
 
@@ -170,7 +172,7 @@ def test_some_objects_alone(root):
 def test_held_out_views_are_never_drawn(root):
     poses = {tuple(np.load(file).ravel()): file.stem for file in root.glob("*/pose/*.npy")}
     items = TrainItems(config(root, held_out_views=[0, 4], normalize_camera=False), 0)
-    seen = {poses[tuple(camera[:12])] for index in range(30) for camera in items.item(0, index)["render_camera"]}
+    seen = {poses[tuple(c2w.ravel())] for index in range(30) for c2w in items.item(0, index).cameras.c2w}
     assert seen == {"001", "002", "003", "005"}
 
 
@@ -178,8 +180,8 @@ def drawn_views(root, count=60, **options):
     """Views of each item, the source first."""
     poses = {tuple(np.load(file).ravel()): int(file.stem) for file in root.glob("*/pose/*.npy")}
     items = TrainItems(config(root, normalize_camera=False, **options), 5)
-    cameras = (items.item(3, index)["render_camera"] for index in range(count))
-    return [[poses[tuple(camera[:12])] for camera in views] for views in cameras]
+    cameras = (items.item(3, index).cameras for index in range(count))
+    return [[poses[tuple(c2w.ravel())] for c2w in views.c2w] for views in cameras]
 
 
 def test_the_source_is_drawn_from_the_source_views(root):

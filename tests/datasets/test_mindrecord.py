@@ -75,8 +75,8 @@ def test_what_is_not_there(pack):
 def test_items_are_the_same(loose, pack):
     one, two = (TrainItems(config(root), seed=3) for root in (str(loose), pack))
     for index in range(4):
-        for name, array in one.item(1, index).items():
-            np.testing.assert_array_equal(two.item(1, index)[name], array)
+        for (name, array), (_, other) in zip(one.item(1, index).arrays(), two.item(1, index).arrays(), strict=True):
+            np.testing.assert_array_equal(other, array, err_msg=name)
 
 
 def test_items_of_a_pack_named_in_the_config(loose, pack, tmp_path):
@@ -84,8 +84,8 @@ def test_items_of_a_pack_named_in_the_config(loose, pack, tmp_path):
     named = DataConfig([SubsetConfig([str(tmp_path / "pack")], name="mindrecord")], **sizes)
     one, two = TrainItems(config(str(loose)), seed=3), TrainItems(named, seed=3)
     assert two.uids == one.uids
-    for name, array in one.item(1, 0).items():
-        np.testing.assert_array_equal(two.item(1, 0)[name], array)
+    for (name, array), (_, other) in zip(one.item(1, 0).arrays(), two.item(1, 0).arrays(), strict=True):
+        np.testing.assert_array_equal(other, array, err_msg=name)
     with pytest.raises(UserError, match=INDEX):
         TrainItems(DataConfig([SubsetConfig([str(loose)], name="mindrecord")], **sizes), seed=3)
 
@@ -94,7 +94,7 @@ def test_worker_processes_read_it(loose, pack):
     batches = []
     for root in (str(loose), pack):
         loader = make_loader(TrainItems(config(root), seed=3), 1, 2, 0, 0, 2)
-        batches.append([batch["render_image"] for _, _, batch in loader])
+        batches.append([batch.images for _, _, batch in loader])
         loader.close()
     assert len(batches[0]) == 6
     np.testing.assert_array_equal(batches[1], batches[0])

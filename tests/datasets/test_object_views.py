@@ -15,57 +15,50 @@ def root(tmp_path, write_set):
     return write_set(tmp_path / "set", ["axe", "box"])
 
 
-def resized(rgba, size):
-    image = np.ascontiguousarray(blend(rgba, 1.0).transpose(2, 0, 1))
-    return np.clip(resize_bicubic(image, size), 0, 1)
-
-
 def test_object_views(root):
     source = read_object(root, "box")
     pictures, poses = zip(*(source.read_view(view) for view in range(6)), strict=True)
-    views = object_views(root, "box", 14)
-    normed = normalize_poses(poses)
-    np.testing.assert_allclose(views.source_image, resized(pictures[0], 14), atol=2e-6)
+    views = object_views(root, "box")
+    normed = Camera(normalize_poses(poses), source.intrinsics)
     np.testing.assert_allclose(views.rgba, pictures, atol=1e-7)
-    np.testing.assert_array_equal(views.source_camera, Camera(normed[0], source.intrinsics).source_record())
-    np.testing.assert_array_equal(views.render_cameras, Camera(normed, source.intrinsics).render_record())
-    plain = object_views(str(root), "box", 14, normalize=False)
-    np.testing.assert_array_equal(plain.render_cameras, Camera(poses, source.intrinsics).render_record())
+    np.testing.assert_array_equal(views.cameras.c2w, normed.c2w)
+    np.testing.assert_array_equal(views.cameras.intrinsics, normed.intrinsics)
+    plain = object_views(str(root), "box", normalize=False)
+    np.testing.assert_array_equal(plain.cameras.c2w, np.stack(poses))
+    np.testing.assert_allclose(plain.turn, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(views.turn @ plain.cameras.rotations, views.cameras.rotations, atol=1e-6)
+
+
+def test_views_on_a_background(root):
+    views = object_views(root, "box").take([0, 3])
+    assert len(views) == 2 and views.cameras.shape == (2,)
+    pictures, alpha = views.on(0.5, 10)
+    for view in range(2):
+        whole = np.ascontiguousarray(blend(views.rgba[view], 0.5).transpose(2, 0, 1))
+        np.testing.assert_allclose(pictures[view], np.clip(resize_bicubic(whole, 10), 0, 1), atol=2e-6)
+        mask = np.clip(resize_bicubic(views.rgba[view, ..., 3], 10), 0, 1)
+        np.testing.assert_allclose(alpha[view], mask, atol=2e-6)
+    stored, _ = views.on(1.0)
+    np.testing.assert_array_equal(stored, blend(views.rgba, 1.0).transpose(0, 3, 1, 2))
 
 
 def test_validation_items(root):
-    config = DataConfig([SubsetConfig([str(root)])], source_image_res=16)
-    items = ValidationItems(config, uids=["box"], render_size=10, views=3)
+    items = ValidationItems(DataConfig([SubsetConfig([str(root)])]), uids=["box"], views=3)
     assert (items.uids, len(items)) == (["box"], 1)
-    item, views = items.view_item("box"), object_views(root, "box", 16)
-    assert {array.dtype for array in item.values()} == {np.dtype(np.float32)}
-    np.testing.assert_array_equal(item["render_camera"], views.render_cameras[[0, 2, 4]])
-    np.testing.assert_array_equal(item["source_image"], views.source_image)
-    np.testing.assert_array_equal(item["source_camera"], views.source_camera)
-    for row, view in enumerate((0, 2, 4)):
-        np.testing.assert_allclose(item["render_image"][row], resized(views.rgba[view], 10), atol=2e-6)
-        mask = np.clip(resize_bicubic(views.rgba[view, ..., 3], 10), 0, 1)
-        np.testing.assert_allclose(item["render_mask"][row, 0], mask, atol=2e-6)
-    assert (item["render_anchors"].shape, item["render_anchors"].any()) == ((3, 2), False)
-    assert item["render_full_resolutions"].tolist() == [[10.0]] * 3
-    assert item["render_bg_colors"].tolist() == [[1.0]] * 3
-
-
-def test_stored_size_and_all_views(root):
-    config = DataConfig([SubsetConfig([str(root)])], source_image_res=16, normalize_camera=False)
-    item = ValidationItems(config).view_item("axe")
-    assert item["render_image"].shape == (6, 3, 20, 20)
-    first = read_object(root, "axe").read_view(0)
-    np.testing.assert_allclose(item["render_image"][0], resized(first[0], 20), atol=2e-6)
-    np.testing.assert_array_equal(item["render_camera"][0, :12].reshape(3, 4), first[1])
+    chosen, every = items.views("box"), object_views(root, "box")
+    np.testing.assert_array_equal(chosen.rgba, every.rgba[[0, 2, 4]])
+    np.testing.assert_array_equal(chosen.cameras.c2w, every.cameras.c2w[[0, 2, 4]])
+    everything = ValidationItems(DataConfig([SubsetConfig([str(root)])], normalize_camera=False)).views("axe")
+    assert len(everything) == 6
+    np.testing.assert_array_equal(everything.cameras.c2w[0], read_object(root, "axe").read_view(0)[1])
 
 
 def test_what_is_refused(root):
     items = ValidationItems(DataConfig([SubsetConfig([str(root)])]), views=7)
     with pytest.raises(UserError, match=r"6 views, 7 are wanted.*axe"):
-        items.view_item("axe")
+        items.views("axe")
     with pytest.raises(UserError, match="no object 'cat'"):
-        items.view_item("cat")
+        items.views("cat")
     Image.new("RGBA", (8, 8)).save(root / "axe/rgba/003.png")
     with pytest.raises(UserError, match=r"sides of 8, 20 pixels.*axe"):
-        object_views(root, "axe", 14)
+        object_views(root, "axe")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
+from openlrm import ModelLRM
 from openlrm.checkpoint import read_tensors
 from openlrm.launch import main
-from openlrm.models import ModelLRM
 
 REPO = Path(__file__).resolve().parents[2]
 DEBUG = [

@@ -17,7 +17,6 @@ import numpy as np
 
 with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     import numpy.lib.format
-    from openlrm.runners.train.config import TrainLRMConfig
     from PIL import Image
 
     from openlrm.checkpoint.ckpt import read_ckpt, write_ckpt
@@ -27,6 +26,7 @@ with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     from openlrm.datasets.objaverse import _load_array, read_uids
     from openlrm.errors import UserError
     from openlrm.families.lrm import LRMConfig
+    from openlrm.families.lrm.options import TrainLRMConfig
     from openlrm.runners.infer.lrm import InferLRMConfig
     from openlrm.utils.images import load_image
 

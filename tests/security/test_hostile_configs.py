@@ -120,7 +120,7 @@ def test_no_size_of_a_model_is_endless(mini_config, name, value):
 
 def test_sizes_whose_product_is_endless_are_refused_before_anything_is_allocated(golden_dir, mini_config, tmp_path):
     """Each size for itself is allowed; the weights would take 500 GB, or a thousand times what the file holds."""
-    from openlrm.models import ModelLRM
+    from openlrm import ModelLRM
 
     endless = {"transformer_dim": 1 << 16, "transformer_layers": 20}
     with pytest.raises(UserError, match=r"describes 1\.\d+e\+12 weights"):
@@ -142,7 +142,7 @@ def test_sizes_whose_product_is_endless_are_refused_before_anything_is_allocated
     ],
 )  # fmt: skip
 def test_weights_are_a_little_less_than_the_parameters(mini_config, sizes, pynative):
-    from openlrm.models import ModelLRM
+    from openlrm import ModelLRM
 
     config = mini_config | sizes
     parameters = sum(parameter.size for parameter in ModelLRM(**config).get_parameters())

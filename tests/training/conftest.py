@@ -1,4 +1,4 @@
-"""A batch in the layout of `openlrm.datasets`, made of the golden arrays; a model family of three numbers."""
+"""A model family of three numbers: the loop has to work with any."""
 
 from types import SimpleNamespace
 
@@ -6,24 +6,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
-from openlrm.families.lrm.step import GradientResult
 
-
-@pytest.fixture
-def batch(golden) -> dict[str, np.ndarray]:
-    """The golden batch; its masks are made up."""
-    target = golden["target"]
-    random = np.random.default_rng(3)
-    return {
-        "source_camera": golden["source_camera"],
-        "source_image": golden["image"],
-        "render_camera": golden["render_cameras"],
-        "render_image": target,
-        "render_mask": random.random((*target.shape[:2], 1, *target.shape[3:])).astype(np.float32),
-        "render_anchors": golden["render_anchors"],
-        "render_full_resolutions": golden["render_resolutions"],
-        "render_bg_colors": golden["render_bg_colors"],
-    }
+from openlrm.training.task import GradientResult, Task
 
 
 class ToyModel(nn.Cell):
@@ -32,19 +16,38 @@ class ToyModel(nn.Cell):
         self.weight = Parameter(Tensor(np.array([[1.0, -2.0, 0.5]], np.float32)), name="weight")
 
 
-class ToyGradient:
+class ToyTask(Task):
     """loss = mean (weight - target)^2; a batch is {"target": (3,)}."""
 
-    def __init__(self, model):
-        self.model, self.parameters = model, [model.weight]
+    per_epoch = 4
+    objects = ("one",)
 
-    def __call__(self, batch, step, part=0, scale=1.0):
+    def __init__(self, model, values=lambda number: 0.0, on_batch=None, validator=None):
+        super().__init__()
+        self.model, self.parameters = model, [model.weight]
+        self.values, self.on_batch, self.validator = values, on_batch, validator
+
+    def batches(self, epoch, batch, epochs):
+        for number in range(epoch * self.per_epoch + batch, 10**6):
+            if self.on_batch:
+                self.on_batch(number)
+            yield *divmod(number, self.per_epoch), targets(self.values(number))[0]
+
+    def gradient(self, batch, step, part=0, scale=1.0):
         difference = self.model.weight.asnumpy() - batch["target"]
         gradient = Tensor((2 * scale * difference / 3).astype(np.float32))
         return GradientResult({"loss": float((difference**2).mean())}, (gradient,), Tensor(0.0, ms.float32))
 
-    def first_non_finite(self, batch, step, part=0):
-        return "target" if not np.isfinite(batch["target"]).all() else "nothing when computed again"
+    @property
+    def validates(self):
+        return self.validator is not None
+
+    @property
+    def held_out(self):
+        return self.validator.held_out
+
+    def validate(self):
+        return self.validator(self.model)
 
 
 def targets(*values):
@@ -54,4 +57,4 @@ def targets(*values):
 @pytest.fixture
 def toy(pynative):
     """The loop has to work with anything that has gradients."""
-    return SimpleNamespace(Model=ToyModel, Gradient=ToyGradient, targets=targets)
+    return SimpleNamespace(Model=ToyModel, Task=ToyTask, targets=targets)

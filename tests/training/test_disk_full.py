@@ -45,17 +45,12 @@ def trainer(toy, folder, on_batch=lambda number: None) -> Trainer:
         report=ReportConfig(log_interval=1, image_interval=0, watch_interval=0),
     )
 
-    def loader(epoch, batch):
-        for number in range(4 * epoch + batch, 1000):
-            on_batch(number)
-            yield *divmod(number, 4), toy.targets(number % 3)[0]
-
-    model = toy.Model()
-    return Trainer(model, Update(toy.Gradient(model), config.train, STEPS), loader, 4, STEPS, folder, config, False)
+    task = toy.Task(toy.Model(), lambda number: float(number % 3), on_batch)
+    return Trainer(task, Update(task, config.train, STEPS), folder, config)
 
 
 def weight(run: Trainer) -> np.ndarray:
-    return run.model.weight.asnumpy().copy()
+    return run.task.model.weight.asnumpy().copy()
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(toy, disk, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openlrm.training.config import LossConfig, SchedulerConfig
+from openlrm.training.config import ImageLossConfig, SchedulerConfig
 from openlrm.training.schedule import learning_rate, perceptual_weight
 
 
@@ -44,6 +44,6 @@ def test_steps_past_the_end_keep_the_last_rate():
 
 
 def test_perceptual_weight_waits_rises_and_stays():
-    config = LossConfig(perceptual_weight=2.0, perceptual_start=3, perceptual_warmup=3)
+    config = ImageLossConfig(perceptual_weight=2.0, perceptual_start=3, perceptual_warmup=3)
     assert [perceptual_weight(step, config) for step in range(8)] == [0, 0, 0, 0.5, 1.0, 1.5, 2.0, 2.0]
-    assert perceptual_weight(0, LossConfig()) == 1.0
+    assert perceptual_weight(0, ImageLossConfig()) == 1.0

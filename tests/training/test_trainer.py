@@ -22,8 +22,6 @@ from openlrm.training.config import (
 from openlrm.training.trainer import Trainer
 from openlrm.training.update import Update
 
-PER_EPOCH = 4
-
 
 @pytest.fixture
 def make(toy):
@@ -44,19 +42,12 @@ def make_trainer(toy, folder, total=8, values=lambda n: float(n % 3), validator=
         report=ReportConfig(log_interval=1, image_interval=0, watch_interval=0),
     )
 
-    def loader(epoch, batch):
-        for number in range(epoch * PER_EPOCH + batch, 10**6):
-            if on_batch:
-                on_batch(number)
-            yield *divmod(number, PER_EPOCH), toy.targets(values(number))[0]
-
-    model = toy.Model()
-    update = Update(toy.Gradient(model), config.train, total)
-    return Trainer(model, update, loader, PER_EPOCH, total, folder, config, False, validator)
+    task = toy.Task(toy.Model(), values, on_batch, validator)
+    return Trainer(task, Update(task, config.train, total), folder, config)
 
 
 def weight(trainer):
-    return trainer.model.weight.asnumpy().copy()
+    return trainer.task.model.weight.asnumpy().copy()
 
 
 def test_checkpoints_at_epochs_and_at_the_end(make, tmp_path):

@@ -25,11 +25,11 @@ def make_update(toy, **options):
         "optim": OptimConfig(start_learning_rate=0.1, weight_decay=0.0),
         "scheduler": SchedulerConfig(scheduler="constant", warmup_steps=0),
     }
-    return Update(toy.Gradient(toy.Model()), TrainConfig(**defaults | options), total=10)
+    return Update(toy.Task(toy.Model()), TrainConfig(**defaults | options), total=10)
 
 
 def weight(run):
-    return run.gradient.model.weight.asnumpy().copy()
+    return run.task.model.weight.asnumpy().copy()
 
 
 def test_accumulated_batches_are_one_large_batch(update, targets):
@@ -84,16 +84,13 @@ def test_loss_scale_leaves_the_step_as_it_is(update, targets):
 
 def test_overflow_lowers_the_scale_and_is_no_fault(update, targets):
     run = update(precision=PrecisionConfig(amp_level="O2", dtype="fp16", init_loss_scale=1024.0))
-    gradient = run.gradient
+    gradient = run.task.gradient
 
-    class Overflowing:
-        parameters = gradient.parameters
+    def overflowing(*arguments):
+        result = gradient(*arguments)
+        return dataclasses.replace(result, gradients=(result.gradients[0] * float("inf"),))
 
-        def __call__(self, *arguments):
-            result = gradient(*arguments)
-            return dataclasses.replace(result, gradients=(result.gradients[0] * float("inf"),))
-
-    run.gradient = Overflowing()
+    run.task.gradient = overflowing
     report = run(targets(0.0), 0)
     assert report.overflow
     assert not report.applied
@@ -109,7 +106,7 @@ def test_state_goes_on_bit_for_bit(update, targets):
     for step, pair in enumerate(batches[:3]):
         first(pair, step)
     second = update(**options)
-    second.gradient.model.weight.set_data(first.gradient.model.weight)
+    second.task.model.weight.set_data(first.task.model.weight)
     second.load_state(first.state())
     for step, pair in enumerate(batches[3:], 3):
         second(pair, step)

@@ -75,14 +75,14 @@ class DeferredLRMTask(LRMTask):
         family: the LRM's.
         config: all options.
         world: the workers.
-        resumed: whether weights will come from a state.
+        model: with the weights that training starts from.
 
     Raises:
         UserError: as `LRMTask`, or squares that do not fill the region.
     """
 
-    def __init__(self, family: Family, config: TrainLRMConfig, world: World, resumed: bool) -> None:
-        super().__init__(family, config, world, resumed)
+    def __init__(self, family: Family, config: TrainLRMConfig, world: World, model: ModelLRM) -> None:
+        super().__init__(family, config, world, model)
         self.side = config.train.deferred_region
         check_squares(self.region, self.side)
         renderer = {id(p) for p in self.model.synthesizer.get_parameters()}

@@ -54,20 +54,27 @@ class LRM(Family):
     def task(self, config: TrainLRMConfig, world: World, resumed: bool) -> Task:
         """Training with the gradient in one pass or square by square, as the device needs it."""
         from openlrm.families.lrm.deferred import DeferredLRMTask, check_squares
-        from openlrm.families.lrm.task import LRMTask
+        from openlrm.families.lrm.task import LRMTask, make_model
         from openlrm.ops import marches_on_host
 
+        kind = LRMTask
         if config.train.deferred_region:
             check_squares(config.data.render_region_size, config.train.deferred_region)
-            if not marches_on_host():
-                return DeferredLRMTask(self, config, world, resumed)
-        return LRMTask(self, config, world, resumed)
+            kind = LRMTask if marches_on_host() else DeferredLRMTask
+        return kind(self, config, world, make_model(config, resumed))
 
     def translate(self, tensors: Tensors, expected: set[str]) -> Tensors:
         """Names of any checkpoint of an LRM -> ours; see `openlrm.families.lrm.weights`."""
         from openlrm.families.lrm.weights import from_checkpoint
 
         return from_checkpoint(tensors, expected)
+
+    def release(self, model: ModelLRM) -> Tensors:
+        """Weights by the names of the released checkpoints."""
+        from openlrm.checkpoint import parameter_arrays
+        from openlrm.families.lrm.weights import to_release
+
+        return to_release(parameter_arrays(model), model.config.encoder_type)
 
     def source_size(self, config: dict[str, Any]) -> int | None:
         """By the sizes of the released models, then by an encoder that is written out."""

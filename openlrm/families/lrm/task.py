@@ -44,17 +44,17 @@ class LRMTask(ObjectTask):
         family: the LRM's.
         config: all options.
         world: the workers.
-        resumed: whether weights will come from a state.
+        model: with the weights that training starts from, see `make_model`.
 
     Raises:
-        UserError: data, model or start that cannot be.
+        UserError: data that cannot be, or options that do not fit it.
     """
 
     parts = PARTS
 
-    def __init__(self, family: Family, config: TrainLRMConfig, world: World, resumed: bool) -> None:
+    def __init__(self, family: Family, config: TrainLRMConfig, world: World, model: ModelLRM) -> None:
         super().__init__(config, world)
-        self.model = make_model(config, resumed)
+        self.model = model
         self.parameters = trained_parameters(self.model, config.train.only, config.train.freeze)
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
         self.config_dict = self.model.config_dict

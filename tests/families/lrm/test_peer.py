@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from openlrm import ModelLRM
 from openlrm.cameras import Camera, default_source_pose
-from openlrm.models import ModelLRM
 
 pytestmark = pytest.mark.slow
 

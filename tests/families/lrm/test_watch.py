@@ -2,11 +2,8 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
-from openlrm.families.lrm.step import LRMGradient
 
-from openlrm.training.config import LossConfig
 from openlrm.training.watch import ALIVE, EMPTY, FOG, IGNORES, STUCK, Look, advice, look_at, verdict
 
 GOOD = Look(opacity=0.2, alpha=0.2, planes_spread=0.3, pixel=0.01, input_gain=1.8, input_effect=0.1)
@@ -30,38 +27,28 @@ def test_states(changes, earlier, state):
     assert (advice(state) is None) == (state == ALIVE)
 
 
-def two_objects(batch):
-    """The golden batch, its first object beside one whose picture is the negative."""
-    double = {key: np.concatenate([value[:1], value[:1]]) for key, value in batch.items()}
-    double["source_image"][1] = 1 - double["source_image"][0]
-    return double
-
-
-def test_model_that_uses_its_input_is_seen(pynative, mini, batch):
-    gradient = LRMGradient(mini, LossConfig(perceptual_weight=0.0), 12, 0)
-    batch = two_objects(batch)
+def test_model_that_uses_its_input_is_seen(pynative, mini, double, task_of):
+    task = task_of(mini)
     # Targets are what the model itself renders: nothing could be better than the right pictures.
-    batch["render_image"] = gradient.render(batch, 0)[1]
-    look = look_at(gradient, batch, 0)
+    perfect = dataclasses.replace(double, images=task.render(double, 0)[1])
+    look = look_at(task.render, perfect, 0)
     assert look.pixel == 0
     assert look.input_gain > 1e3
     assert look.input_effect > 1e-3
     assert look.planes_spread > 0.01
-    assert look.alpha == pytest.approx(batch["render_mask"].mean())
+    assert look.alpha == pytest.approx(double.masks.mean())
 
 
-def test_model_that_ignores_its_input_is_seen(pynative, mini, batch):
+def test_model_that_ignores_its_input_is_seen(pynative, mini, double, task_of):
     for layer in mini.transformer.layers:
         layer.cross_attn.out_proj.weight.set_data(layer.cross_attn.out_proj.weight * 0)
-    gradient = LRMGradient(mini, LossConfig(perceptual_weight=0.0), 12, 0)
-    look = look_at(gradient, two_objects(batch), 0)
+    look = look_at(task_of(mini).render, double, 0)
     assert look.input_gain == pytest.approx(1.0, abs=1e-6)
     assert look.planes_spread < 1e-6
     assert verdict(dataclasses.replace(look, opacity=look.alpha)) == IGNORES
 
 
-def test_one_object_has_nothing_to_exchange(pynative, mini, batch):
-    gradient = LRMGradient(mini, LossConfig(perceptual_weight=0.0), 12, 0)
-    look = look_at(gradient, two_objects(batch), 0, exchange=False)
+def test_one_object_has_nothing_to_exchange(pynative, mini, double, task_of):
+    look = look_at(task_of(mini).render, double, 0, exchange=False)
     assert look.input_gain is None
     assert "input_gain" not in look.scalars()

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from openlrm.families.lrm import LRMConfig
-from openlrm.training.estimate import estimate_memory, peak_memory
+from openlrm.families.lrm.estimate import estimate_memory
+from openlrm.training.estimate import peak_memory
 
 SMALL = LRMConfig(1024, 96, 512, 12, 8, 32, 64, 32, False, "dinov2", "dinov2_vits14_reg", 384)
 GIB = 2**30

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from openlrm import ModelLRM
 from openlrm.cameras import default_source_pose
 from openlrm.families.lrm.start import _look_where_it_appears, patch_table, strong_start, token_table
-from openlrm.models import ModelLRM
 from openlrm.nn.transformer import MultiHeadAttention
+from openlrm.training.watch import look_at
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -71,16 +72,10 @@ def test_cross_attention_begins_with_the_likeness_of_positions():
     assert np.ptp(heads) < 0.5 * abs(heads.mean())
 
 
-def test_pictures_have_far_more_influence_than_with_the_usual_start(mini_config, batch):
-    from openlrm.families.lrm.step import LRMGradient
-
-    from openlrm.training.config import LossConfig
-    from openlrm.training.watch import look_at
-
-    double = {key: np.concatenate([value[:1], value[:1]]) for key, value in batch.items()}
-    double["source_image"] = np.ones_like(double["source_image"])
-    double["source_image"][0, :, 14:42, 14:42] = 0.3
-    double["source_image"][1, :, 7:28, 21:49] = 0.6
+def test_pictures_have_far_more_influence_than_with_the_usual_start(mini_config, double, task_of):
+    sources = np.ones_like(double.source_images)
+    sources[0, ..., 14:42, 14:42] = 0.3
+    sources[1, ..., 7:28, 21:49] = 0.6
     # An encoder as wide as the transformer: then cross-attention starts aligned.
     config = mini_config | {"encoder_feat_dim": 64, "encoder": mini_config["encoder"] | {"embed_dim": 64}}
     ms.set_seed(0)
@@ -88,8 +83,7 @@ def test_pictures_have_far_more_influence_than_with_the_usual_start(mini_config,
     strong_start(strong, 0, encoder=True)
     effects = []
     for model in (usual, strong):
-        gradient = LRMGradient(model, LossConfig(perceptual_weight=0.0), 12, 0)
-        effects.append(look_at(gradient, double, 0).input_effect)
+        effects.append(look_at(task_of(model).render, double.with_sources(sources), 0).input_effect)
     assert effects[1] > 5 * effects[0]
 
 
