@@ -60,8 +60,8 @@ def measure_planes(size: dict, field: Path) -> dict:
     import mindspore as ms
     from mindspore import Tensor
 
-    from openlrm.cameras import Camera
     from openlrm import ModelLRM
+    from openlrm.cameras import Camera
 
     ms.set_seed(0)
     model = ModelLRM(**model_config(size))

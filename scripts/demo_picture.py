@@ -36,6 +36,7 @@ def draw_points(points: np.ndarray, colors: np.ndarray, pose: np.ndarray, size: 
 def draw(image: str, model: str | None, distance: float, size: int) -> np.ndarray:
     """The whole sheet, (size, 7 size and gaps, 3) float32 in [0, 1]."""
     import trimesh
+
     from openlrm.preprocess.model_input import prepare_image
 
     given = prepare_image(image, size)[0].transpose(1, 2, 0)

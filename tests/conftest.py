@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden_files"
+GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
 SHARED = REPO.parent / "shared"
 
 

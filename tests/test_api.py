@@ -12,6 +12,7 @@ from PIL import Image
 
 import openlrm
 from openlrm import api, launch
+from openlrm.cameras import Camera, look_at
 from openlrm.errors import UserError
 from openlrm.geometry.mesh import extract_mesh
 
@@ -21,7 +22,7 @@ SAMPLES = REPO / "assets" / "sample_input"
 
 @pytest.fixture(scope="module")
 def model():
-    return openlrm.load_model(REPO / "tests" / "golden", "CPU")
+    return openlrm.load_model(REPO / "openlrm" / "families" / "lrm" / "golden", "CPU")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_five_lines(monkeypatch, tmp_path, golden_dir):
     (tmp_path / "assets").symlink_to(REPO / "assets")
     # The usual grid has 384^3 points, which is no matter of this test.
     monkeypatch.setattr(
-        "openlrm.inference.scene.extract_mesh",
+        "openlrm.geometry.field_mesh.extract_mesh",
         lambda density, color, size, *others, **more: extract_mesh(density, color, 24, *others, **more),
     )
     names = {}
@@ -78,22 +79,21 @@ def test_options_reach_the_model(model, scene):
 
 def test_a_picture_that_is_not_prepared_goes_in_as_infer_lrm_takes_it(model):
     from mindspore import Tensor
-    from openlrm.inference.preprocess import prepare_image
 
-    from openlrm.cameras import Camera, default_source_pose
+    from openlrm.cameras import Camera
+    from openlrm.preprocess.model_input import prepare_image
 
     path = SAMPLES / "mug_full.png"
     ours = openlrm.reconstruct(path, model, background="keep").planes.asnumpy()
-    camera = Tensor(Camera(default_source_pose(2.0)).source_record()[None])
+    camera = Tensor(Camera.canonical(2.0).source_record()[None])
     planes = model.model.forward_planes(Tensor(prepare_image(path, 56)), camera)
     np.testing.assert_allclose(ours, planes.asnumpy(), atol=1e-5)
 
 
 def test_rendered_from_where_it_says(scene):
     """`render` stands where `views` does with the camera written by hand: at +X, looking along -X, Z up."""
-    c2w = [0, 0, 1, 1.5, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
-    camera = np.array([[*c2w, 0.75, 0, 0.5, 0, 0.75, 0.5, 0, 0, 1]], np.float32)
-    (view,) = scene.views(camera, 32, background=0.5)
+    camera = Camera([[0, 0, 1, 1.5], [1, 0, 0, 0], [0, 1, 0, 0]], [0.75, 0.75, 0.5, 0.5])
+    (view,) = scene.views(camera[None], 32, background=0.5)
     shown = np.asarray(scene.render(90, distance=1.5, size=32, background=0.5))
     assert np.abs(shown - view.rgb * 255).max() <= 1
     assert np.abs(shown - np.asarray(scene.render(0, distance=1.5, size=32, background=0.5)).astype(int)).max() > 5
@@ -152,9 +152,8 @@ def test_bad_pictures_are_named(model, tmp_path):
 
 def test_input_size_of_a_model(tmp_path, golden_dir):
     """Told by the run's settings, by the released sizes, or by an encoder that is written out; in this order."""
-    from openlrm.inference.reconstruct import known_source_size
-
     from openlrm.checkpoint import LocatedModel
+    from openlrm.families.reconstructor import known_source_size
 
     def size(config: dict) -> int | None:
         return known_source_size(LocatedModel("m", config, tmp_path / "m.ckpt", tmp_path / "config.json"))
@@ -167,6 +166,30 @@ def test_input_size_of_a_model(tmp_path, golden_dir):
     (tmp_path / "cfg.yaml").write_text("data: 3\n")
     with pytest.raises(UserError, match="source_image_res"):
         size({})
+    assert size({"source_size": 70, "transformer_dim": 768, "triplane_dim": 48}) == 70
+    with pytest.raises(UserError, match="source_size=0 is not a positive whole number"):
+        size({"source_size": 0})
+
+
+def test_saved_colours_are_those_of_the_mesh(scene, tmp_path):
+    mesh = scene.mesh(24)
+    for suffix in ("ply", "glb"):
+        written = trimesh.load(scene.save(tmp_path / f"owl.{suffix}", size=24), process=False, force="mesh")
+        shown = written.visual.vertex_colors[:, :3] / 255
+        assert len(written.vertices) == len(mesh.vertices)
+        np.testing.assert_allclose(shown, mesh.colors, atol=0.51 / 255, err_msg=suffix)
+    assert np.ptp(mesh.colors, axis=0).max() > 0.05
+
+
+def test_pictures_and_cameras_have_to_fit_the_model(model):
+    picture = SAMPLES / "knight.png"
+    with pytest.raises(UserError, match="2 pictures, but .* takes 1 of an object"):
+        openlrm.reconstruct([picture, picture], model)
+    with pytest.raises(UserError, match="1 pictures, but cameras for 3"):
+        openlrm.reconstruct(picture, model, cameras=Camera(np.stack([look_at([0, -2, 0])] * 3)))
+    by_camera = openlrm.reconstruct([picture], model, cameras=Camera.canonical(2.0), recentre=True)
+    plain = openlrm.reconstruct(picture, model)
+    assert np.array_equal(by_camera.planes.asnumpy(), plain.planes.asnumpy())
 
 
 def test_infer_lrm_prepares_pictures_when_it_is_told_to(scene, tmp_path, golden_dir):

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from openlrm import launch
 
 REPO = Path(__file__).resolve().parents[1]
-GOLDEN = REPO / "tests" / "golden"
+GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write it all")
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from openlrm.errors import UserError
 
-_NAME_WIDTH = 28
+_NAME_WIDTH = 32
 
 
 class Finding(NamedTuple):

@@ -21,7 +21,7 @@ SMALL = Settings(render_size=24, render_views=3, render_fps=6, mesh_size=24, mes
 
 @pytest.fixture(scope="module")
 def model():
-    return openlrm.load_model(REPO / "tests" / "golden", "CPU")
+    return openlrm.load_model(REPO / "openlrm" / "families" / "lrm" / "golden", "CPU")
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,13 @@ def address(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(REPO / "app.py"), "model_name=tests/golden", f"port={port}", "max_upload_mb=1"]
+    command = [
+        sys.executable,
+        str(REPO / "app.py"),
+        "model_name=openlrm/families/lrm/golden",
+        f"port={port}",
+        "max_upload_mb=1",
+    ]
     command += ["render_size=48", "render_views=4", "render_fps=4", "mesh_size=32"]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "cache"), "PYTHONPATH": str(REPO)}
     log = folder / "log.txt"
@@ -191,5 +197,5 @@ def test_other_machines_cannot_reach_it(address):
 
 def test_a_port_that_is_taken_is_an_error_in_one_line(address, capsys):
     port = int(address.rpartition(":")[2])
-    assert launch.main(["app", "model_name=tests/golden", f"port={port}"]) == 2
+    assert launch.main(["app", "model_name=openlrm/families/lrm/golden", f"port={port}"]) == 2
     assert capsys.readouterr().err.startswith(f"error: cannot listen on 127.0.0.1:{port} (")

@@ -11,7 +11,7 @@ from openlrm import cameras
 from openlrm.cameras import conventions
 from openlrm.errors import UserError
 
-GOLDEN = Path(__file__).parents[2] / "openlrm" / "families" / "lrm" / "golden_files" / "golden.npz"
+GOLDEN = Path(__file__).parents[2] / "openlrm" / "families" / "lrm" / "golden" / "golden.npz"
 SOURCE = np.array([[1, 0, 0, 0], [0, 0, -1, -2], [0, 1, 0, 0]], float)
 
 coordinate = st.floats(-3, 3, allow_nan=False, width=32)

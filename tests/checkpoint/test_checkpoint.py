@@ -10,9 +10,10 @@ from mindspore import Tensor
 from safetensors.numpy import load_file, save_file
 
 from openlrm import ModelLRM
-from openlrm.checkpoint import apply_tensors, load_encoder, locate_model, read_tensors, write_ckpt
+from openlrm.checkpoint import apply_tensors, locate_model, read_tensors, write_ckpt
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
+from openlrm.families.lrm.pretrained import load_encoder
 from openlrm.families.lrm.weights import encoder_from_published, from_checkpoint, to_release
 
 

@@ -3,8 +3,8 @@
 import mcubes
 import numpy as np
 import pytest
-from openlrm.inference import density_grid
 
+from openlrm.geometry import density_grid
 from openlrm.geometry.density_grid import DensityGrid, FieldQuery
 from openlrm.geometry.marching import cases, triangles
 

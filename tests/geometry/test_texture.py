@@ -7,7 +7,7 @@ from openlrm.errors import UserError
 from openlrm.geometry.density_grid import FieldQuery
 from openlrm.geometry.mesh import extract_mesh
 from openlrm.geometry.mesh_edit import decimate, smooth
-from openlrm.geometry.mesh_options import check_mesh_request
+from openlrm.geometry.mesh_options import MeshSettings
 
 pytest.importorskip("xatlas", reason="xatlas is not installed: pip install openlrm-mindspore[texture]")
 
@@ -151,13 +151,13 @@ def test_decimation_keeps_the_shape(mesh):
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(monkeypatch):
-    check_mesh_request("x.ply", faces=100)
-    check_mesh_request("x.OBJ", texture="atlas")
+    MeshSettings(faces=100).check("x.ply")
+    MeshSettings(texture="atlas").check("x.OBJ")
     with pytest.raises(UserError, match=r"\.ply holds no texture.*glb or obj"):
-        check_mesh_request("x.ply", texture="atlas")
+        MeshSettings(texture="atlas").check("x.ply")
     with pytest.raises(UserError, match="mesh_texture=box is not known.*atlas"):
-        check_mesh_request("x.glb", texture="box")
+        MeshSettings(texture="box").check("x.glb")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    check_mesh_request("x.ply")
+    MeshSettings().check("x.ply")
     with pytest.raises(UserError, match=r"fast_simplification is missing.*\[texture\]"):
-        check_mesh_request("x.ply", faces=100)
+        MeshSettings(faces=100).check("x.ply")

@@ -10,7 +10,8 @@ from mindspore import Tensor, ops
 
 from openlrm.errors import UserError
 from openlrm.nn.transformer import MultiHeadAttention
-from openlrm.ops import device, gelu, on_ascend, setup_device, sort_by_depth
+from openlrm.ops import device, gelu, setup_device, sort_by_depth
+from openlrm.ops.device import on_ascend
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from openlrm.checkpoint import read_tensors
 from openlrm.launch import main
 
 REPO = Path(__file__).resolve().parents[2]
-GOLDEN = REPO / "tests" / "golden"
+GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
 SAMPLE = REPO / "assets" / "sample_object" / "food_dinner"
 STEPS, SAVED = 5, 3
 TRAIN = [

@@ -1,18 +1,18 @@
 """From a scene to a mesh file with its options, for a field that is known."""
 
-import importlib
-import inspect
+import dataclasses
 
 import numpy as np
 import pytest
 import trimesh
-from openlrm.inference.export import export_mesh
 
 from openlrm.config import load_config
 from openlrm.errors import UserError
-from openlrm.geometry.mesh import extract_mesh
+from openlrm.geometry.field_mesh import field_mesh
+from openlrm.geometry.mesh_options import MeshSettings
 from openlrm.launch import main
-from openlrm.runners import RUNNERS
+from openlrm.representations.export import export_mesh
+from openlrm.runners import find_runner
 
 pytest.importorskip("xatlas", reason="xatlas is not installed: pip install openlrm-mindspore[texture]")
 pytest.importorskip("fast_simplification", reason="fast-simplification is not installed")
@@ -26,9 +26,12 @@ class Ellipsoid:
     def field(self, points):
         return 3 + 5 * (1 - np.linalg.norm(points / SIZES, axis=1)), (points + 1) / 2
 
-    def mesh(self, size, threshold, progress=None):
-        density = lambda points: np.maximum(self.field(points)[0], 0)  # noqa: E731
-        return extract_mesh(density, lambda points: self.field(points)[1], size, threshold, progress=progress)
+    def extract(self, settings, bars):
+        return field_mesh(lambda points: np.maximum(self.field(points)[0], 0), self.field, settings, 1 << 18, bars)
+
+
+def export(path, size, **options):
+    return export_mesh(Ellipsoid(), path, MeshSettings(size, 3.0, **options))
 
 
 def read(path):
@@ -36,7 +39,7 @@ def read(path):
 
 
 def test_all_faces_by_themselves(tmp_path):
-    vertices, faces = export_mesh(Ellipsoid(), tmp_path / "x.ply", 32, 3.0, color_depth=0)
+    vertices, faces = export(tmp_path / "x.ply", 32, color_depth=0)
     mesh = read(tmp_path / "x.ply")
     assert (vertices, faces) == (len(mesh.vertices), len(mesh.faces))
     np.testing.assert_allclose(mesh.visual.vertex_colors[:, :3] / 255, (mesh.vertices + 1) / 2, atol=0.003)
@@ -48,7 +51,7 @@ def test_few_faces_smoothed_with_colours_of_their_places(tmp_path, texture):
     path = tmp_path / "x.obj"
     options = {"faces": 600, "smooth": 3, "metres": 0.4, "texture": texture, "texture_size": 128}
     options["color_depth"] = 0
-    vertices, faces = export_mesh(Ellipsoid(), path, 48, 3.0, **options)
+    vertices, faces = export(path, 48, **options)
     assert 550 < faces <= 600
     mesh = read(path)
     assert np.ptp(mesh.vertices, axis=0).max() == pytest.approx(0.4, rel=1e-4)
@@ -66,38 +69,36 @@ def test_few_faces_smoothed_with_colours_of_their_places(tmp_path, texture):
 @pytest.mark.parametrize("unlit", [True, False])
 def test_unlit_reaches_the_file(tmp_path, unlit):
     for name, texture in (("a.glb", "none"), ("b.glb", "atlas")):
-        export_mesh(Ellipsoid(), tmp_path / name, 16, 3.0, texture=texture, texture_size=64, unlit=unlit)
+        export(tmp_path / name, 16, texture=texture, texture_size=64, unlit=unlit)
         assert (b"KHR_materials_unlit" in (tmp_path / name).read_bytes()) == unlit
 
 
 def test_a_texture_alone_reduces_the_faces(tmp_path, monkeypatch):
-    monkeypatch.setattr("openlrm.inference.export.TEXTURE_FACES", 500)
-    assert export_mesh(Ellipsoid(), tmp_path / "x.glb", 32, 3.0, texture="atlas", texture_size=64)[1] <= 500
+    monkeypatch.setattr("openlrm.geometry.field_mesh.TEXTURE_FACES", 500)
+    assert export(tmp_path / "x.glb", 32, texture="atlas", texture_size=64)[1] <= 500
     more = {"texture": "atlas", "texture_size": 64, "faces": 800}
-    assert 700 < export_mesh(Ellipsoid(), tmp_path / "x.glb", 32, 3.0, **more)[1] <= 800
+    assert 700 < export(tmp_path / "x.glb", 32, **more)[1] <= 800
 
 
 def test_a_format_without_textures_costs_no_work(tmp_path):
     with pytest.raises(UserError, match="holds no texture"):
-        export_mesh(None, tmp_path / "x.stl", texture="atlas")
+        export_mesh(None, tmp_path / "x.stl", MeshSettings(texture="atlas"))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("runner", ["infer.lrm", "fit.triplane"])
 def test_options_of_the_runners_are_those_of_the_export(runner):
-    module, name = RUNNERS[runner][0].split(":")
-    schema = getattr(importlib.import_module(module), name).Config
+    schema = find_runner(runner).Config
     required = ["data_root=a", "uid=b"] if runner == "fit.triplane" else []
     texts = {"mesh_size": 64, "mesh_thres": 2.5, "mesh_smooth": 2, "mesh_faces": 900, "mesh_texture": "atlas"}
     texts |= {"texture_size": 256, "mesh_metres": 0.5, "mesh_unlit": "false", "mesh_color_depth": 0.02}
     config = load_config(schema, overrides=[*required, *(f"{key}={value}" for key, value in texts.items())])
     wanted = {"size": 64, "threshold": 2.5, "smooth": 2, "faces": 900, "texture": "atlas"}
     wanted |= {"texture_size": 256, "metres": 0.5, "unlit": False, "color_depth": 0.02}
-    assert config.mesh_arguments() == wanted
-    assert set(wanted) == set(inspect.signature(export_mesh).parameters) - {"scene", "path"}
+    assert config.mesh_settings() == MeshSettings(**wanted)
+    assert set(wanted) == {field.name for field in dataclasses.fields(MeshSettings)} - {"colored"}
     # Without options a runner writes what a caller in Python gets.
-    plain = load_config(schema, overrides=required).mesh_arguments()
-    assert plain == {name: inspect.signature(export_mesh).parameters[name].default for name in plain}
+    assert load_config(schema, overrides=required).mesh_settings() == MeshSettings()
 
 
 @pytest.mark.parametrize("command", [["infer.lrm", "planes_input=x"], ["fit.triplane", "data_root=x", "uid=y"]])

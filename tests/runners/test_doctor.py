@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from openlrm.doctor import Report, checks, golden, ok, packages
+from openlrm.doctor import Report, checks, ok, packages
 from openlrm.errors import UserError
+from openlrm.families.lrm import golden_check as golden
 from openlrm.runners import doctor
 
 REPO = Path(__file__).resolve().parents[2]
@@ -19,7 +20,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 def findings(printed: str) -> dict[str, str]:
     """Name of a check -> its status, from the lines before the verdict."""
-    return {line[9:37].strip(): line[:8].strip() for line in printed.splitlines()[:-1]}
+    return {line[9:41].strip(): line[:8].strip() for line in printed.splitlines()[:-1]}
 
 
 def run(**options) -> int:
@@ -33,7 +34,7 @@ def copied_golden(golden_dir, tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("config.json", "golden.npz", "model.safetensors"):
         shutil.copy(golden_dir / name, folder / name)
-    monkeypatch.setattr(doctor, "GOLDEN", folder)
+    monkeypatch.setattr(golden, "FOLDER", folder)
     return folder
 
 
@@ -60,7 +61,7 @@ def test_as_a_user_types_it(tmp_path):
     assert result.stdout.splitlines()[-1] == "all is well"
     found = findings(result.stdout)
     assert set(found.values()) <= {"ok", "note"}
-    for name in ("mesh", "video", "device", *(f"{stage} (PyNative)" for stage in golden.STAGES)):
+    for name in ("mesh", "video", "device", *(f"lrm {stage} (PyNative)" for stage in golden.STAGES)):
         assert found[name] == "ok", name
     assert "hub" not in found
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +70,7 @@ def test_as_a_user_types_it(tmp_path):
 def test_both_modes_are_checked_by_default(one_stage, capsys):
     assert run() == 0
     found = findings(capsys.readouterr().out)
-    assert found["camera embedding (PyNative)"] == found["camera embedding (graph)"] == "ok"
+    assert found["lrm camera embedding (PyNative)"] == found["lrm camera embedding (graph)"] == "ok"
 
 
 @pytest.mark.parametrize("name", ["golden.npz", "model.safetensors", "config.json"])
@@ -78,8 +79,8 @@ def test_cut_golden_file_is_reported(pynative, copied_golden, name, capsys):
     (copied_golden / name).write_bytes(content[: len(content) // 2])
     assert run(mode=1) == 1
     printed = capsys.readouterr().out
-    assert findings(printed)["golden files"] == "problem"
-    assert name in printed and "git checkout -- tests/golden" in printed
+    assert findings(printed)["lrm golden files"] == "problem"
+    assert name in printed and "git checkout -- openlrm/families/lrm/golden" in printed
     assert printed.splitlines()[-1] == "1 of the checks found a problem: golden files"
 
 
@@ -92,14 +93,7 @@ def test_wrong_weight_is_seen_in_its_stage_alone(pynative, copied_golden, monkey
     save_file(weights, copied_golden / "model.safetensors")
     assert run(mode=1) == 1
     found = findings(capsys.readouterr().out)
-    assert [found[f"{stage} (PyNative)"] for stage in kept] == ["ok", "problem", "ok"]
-
-
-def test_without_a_clone_golden_is_a_note(pynative, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(doctor, "GOLDEN", tmp_path / "none")
-    assert run(mode=1) == 0
-    printed = capsys.readouterr().out
-    assert findings(printed)["golden files"] == "note" and "clone" in printed
+    assert [found[f"lrm {stage} (PyNative)"] for stage in kept] == ["ok", "problem", "ok"]
 
 
 def test_a_failing_check_does_not_stop_the_others(one_stage, monkeypatch, capsys):
@@ -111,7 +105,7 @@ def test_a_failing_check_does_not_stop_the_others(one_stage, monkeypatch, capsys
     printed = capsys.readouterr().out
     found = findings(printed)
     assert found.pop("mesh") == "problem"
-    assert "problem" not in found.values() and found["camera embedding (PyNative)"] == "ok"
+    assert "problem" not in found.values() and found["lrm camera embedding (PyNative)"] == "ok"
     assert "RuntimeError: no cubes (" in printed and "today" not in printed
 
 
@@ -120,7 +114,7 @@ def test_missing_ascend_is_reported_and_not_computed_on(pynative, monkeypatch, c
     assert doctor.Doctor(doctor.DoctorConfig(hub=False, device_target="Ascend")).run() == 1
     found = findings(capsys.readouterr().out)
     assert found["device"] == "problem" and found["video"] == "ok"
-    assert "golden files" not in found
+    assert "lrm golden files" not in found
 
 
 def test_unreachable_hub_is_a_note(monkeypatch):

@@ -22,7 +22,7 @@ from openlrm.evaluation.report import heat
 from openlrm.evaluation.scores import METRICS, PSNR_LIMIT, score_object
 
 REPO = Path(__file__).resolve().parents[2]
-GOLDEN = REPO / "tests" / "golden"
+GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
 SAMPLE = REPO / "assets" / "sample_object" / "food_dinner"
 SIZE = 24
 STRAIGHT = np.eye(3)
@@ -261,17 +261,13 @@ def test_the_world_may_be_turned(evaluate, data, tmp_path):
 def test_a_perfect_mesh(suffix, evaluate, tmp_path, data):
     """The model's own mesh, from infer.lrm's exporter, taken as the truth after shrinking it."""
     import trimesh
-    from mindspore import Tensor
-    from openlrm.inference.scene import Scene
 
-    from openlrm.checkpoint import build_model, locate_model
-    from openlrm.evaluation.objects import read_views
+    from openlrm.api import load_model
+    from openlrm.datasets import object_views
     from openlrm.geometry.mesh_io import save_mesh
 
-    item = read_views(str(data), "a", 56, SIZE, 1.0, True, "auto")
-    model = build_model(locate_model(str(GOLDEN)))
-    planes = model.forward_planes(Tensor(item.source_image[None]), Tensor(item.source_camera[None]))
-    mesh = Scene(planes, model.synthesizer).mesh(24)
+    views = object_views(str(data), "a")
+    mesh = load_model(GOLDEN, "CPU")(views.rgba[0], views.cameras[0]).mesh(24)
     save_mesh(tmp_path / "truth" / f"a.{suffix}", mesh.vertices * 0.4 + 3, mesh.faces, mesh.colors)
     folder = evaluate("uids=a", f"mesh_root={tmp_path / 'truth'}", "mesh_size=24", "mesh_points=20000")
     figures = report(folder)["mean"]["mesh"]

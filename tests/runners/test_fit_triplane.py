@@ -27,8 +27,8 @@ TINY = [
 
 
 @pytest.fixture(autouse=True)
-def in_repository(monkeypatch, golden_dir):
-    monkeypatch.chdir(golden_dir.parents[1])
+def in_repository(monkeypatch, repo):
+    monkeypatch.chdir(repo)
 
 
 def command(*more):

@@ -21,7 +21,7 @@ from openlrm import launch
 from openlrm.runners.infer.lrm import InferLRMConfig
 
 REPO = Path(__file__).resolve().parents[2]
-GOLDEN = REPO / "tests" / "golden"
+GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
 MUG = REPO / "assets" / "sample_input" / "mug_full.png"
 VIEWS, SIZE = 3, 24
 SMALL = [f"render_size={SIZE}", f"render_views={VIEWS}", "mesh_size=32", "mesh_thres=3", "device_target=CPU"]
@@ -74,7 +74,7 @@ def typed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     out = tmp_path_factory.mktemp("typed")
     command = [sys.executable, "-m", "openlrm.launch", "infer.lrm", "--infer", "configs/infer-s.yaml"]
     command += [
-        "model_name=tests/golden",
+        "model_name=openlrm/families/lrm/golden",
         "image_input=assets/sample_input/mug_full.png",
         "source_size=56",
         *SMALL[:-1],
@@ -92,13 +92,22 @@ def test_as_typed(typed):
     for name in ("mug_full.mp4", "mug_full.ply", "mug_full.safetensors"):
         assert re.search(rf"^wrote .*{name}", result.stderr, re.MULTILINE)
     assert re.search(r"^device (CPU|Ascend) \(chosen: .*mode 1 \(PyNative\)", result.stderr, re.MULTILINE)
-    assert re.search(r"^model golden, weights tests/golden/model.safetensors$", result.stderr, re.MULTILINE)
+    assert re.search(
+        r"^model golden, weights openlrm/families/lrm/golden/model.safetensors$", result.stderr, re.MULTILINE
+    )
     assert "Traceback" not in result.stderr and "[WARNING]" not in result.stderr
 
 
 def test_two_runs_write_the_same_bytes(typed, tmp_path):
     """Each in a new process: in one that has worked before, buffers lie elsewhere and kernels round otherwise."""
-    command = [sys.executable, "-m", "openlrm.launch", "infer.lrm", "model_name=tests/golden", f"image_input={MUG}"]
+    command = [
+        sys.executable,
+        "-m",
+        "openlrm.launch",
+        "infer.lrm",
+        "model_name=openlrm/families/lrm/golden",
+        f"image_input={MUG}",
+    ]
     command += [*SMALL[:-1], "source_size=56", "export_mesh=true", "export_planes=true"]
     command += [f"{kind}_dump={tmp_path}" for kind in ("mesh", "planes")]
     subprocess.run(command, cwd=REPO, capture_output=True, check=True)

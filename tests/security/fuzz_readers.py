@@ -96,7 +96,7 @@ def seed(reader: str, corpus: Path) -> None:
         for path in (REPO / "configs").glob("*.yaml"):
             (corpus / path.name).write_bytes(path.read_bytes())
     elif reader == "model_config":
-        (corpus / "a").write_bytes((REPO / "tests" / "golden" / "config.json").read_bytes())
+        (corpus / "a").write_bytes((REPO / "openlrm" / "families" / "lrm" / "golden" / "config.json").read_bytes())
     else:
         entry = {"file": "a.mindrecord", "key": "0", "views": 2, "intrinsics": [[1, 1], [1, 1], [2, 2]]}
         text = {"format": 1, "objects": {"cup": entry}} if reader == "pack" else ["cup", "a/b"]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openlrm.checkpoint import build_model, locate_model
+from openlrm.checkpoint import locate_model
 from openlrm.config import load_config
 from openlrm.errors import UserError
 from openlrm.families.lrm import LRMConfig
+from openlrm.families.reconstructor import build_model
 
 
 @dataclass

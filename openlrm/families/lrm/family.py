@@ -91,6 +91,6 @@ class LRM(Family):
 
     def golden(self) -> Golden:
         """The miniature model, stage by stage."""
-        from openlrm.families.lrm.golden import FOLDER, STAGES, GoldenCase, check_stage
+        from openlrm.families.lrm.golden_check import FOLDER, STAGES, GoldenCase, check_stage
 
         return Golden(FOLDER, tuple(STAGES), GoldenCase, check_stage)

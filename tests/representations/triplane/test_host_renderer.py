@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mindspore import Tensor
-from openlrm.inference import scene as scene_module
-from openlrm.inference import tiles
-from openlrm.inference.scene import Scene
 from safetensors.numpy import load_file
 
 from openlrm.cameras import Camera, look_at, turntable
 from openlrm.errors import UserError
-from openlrm.representations.triplane import TriplaneSynthesizer
+from openlrm.representations.triplane import Triplane, TriplaneSynthesizer, tiles
+from openlrm.representations.triplane import representation as representation_module
 from openlrm.representations.triplane.host import HostRenderer
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PREFIX = "synthesizer.decoder."
 
 CAMERAS = dict(
@@ -189,8 +187,8 @@ def test_scene_renders_the_same_on_host_and_device(monkeypatch, pynative, golden
     """On the device four tiles that overlap, and three views, two in a call."""
     monkeypatch.setattr(tiles, "TILE", 16)
     planes, synthesizer = Tensor(golden_field[0][None]), synthesizer_of(*golden_field)
-    cameras = Camera(turntable(3, radius=2.0)).render_record()
-    host, device = (list(Scene(planes, synthesizer, on).views(cameras, 26, 0.5, batch=2)) for on in ("host", "device"))
+    views = Camera(turntable(3, radius=2.0))
+    host, device = (list(Triplane(planes, synthesizer, on).views(views, 26, 0.5, batch=2)) for on in ("host", "device"))
     assert len(host) == len(device) == 3
     for found, wanted in zip(host, device, strict=True):
         missed = wanted.mask == 0
@@ -216,7 +214,7 @@ def test_device_evaluates_any_number_of_points(monkeypatch, pynative, golden_fie
 
 def test_scene_meshes_the_same_on_host_and_device(pynative, golden_field):
     planes, synthesizer = Tensor(golden_field[0][None]), synthesizer_of(*golden_field)
-    host, device = (Scene(planes, synthesizer, on).mesh(24, 3.0) for on in ("host", "device"))
+    host, device = (Triplane(planes, synthesizer, on).mesh(24, 3.0) for on in ("host", "device"))
     np.testing.assert_array_equal(host.faces, device.faces)
     np.testing.assert_allclose(host.vertices, device.vertices, atol=1e-4)
     # Vertices that differ by rounding have colours that differ by as much as the field is steep.
@@ -225,19 +223,19 @@ def test_scene_meshes_the_same_on_host_and_device(pynative, golden_field):
 
 @pytest.mark.parametrize("prefers_host", [True, False])
 def test_scene_chooses_by_device(monkeypatch, pynative, golden_field, prefers_host):
-    monkeypatch.setattr(scene_module, "prefers_host_rendering", lambda: prefers_host)
+    monkeypatch.setattr(representation_module, "renders_on_host", lambda: prefers_host)
     used = []
     for name in ("HostRenderer", "TileRenderer"):
-        renderer = getattr(scene_module, name)
-        monkeypatch.setattr(scene_module, name, lambda *args, r=renderer, n=name: used.append(n) or r(*args))
-    scene = Scene(Tensor(golden_field[0][None]), synthesizer_of(*golden_field))
-    next(scene.views(CAMERAS["turntable"][None], 8))
+        renderer = getattr(representation_module, name)
+        monkeypatch.setattr(representation_module, name, lambda *args, r=renderer, n=name: used.append(n) or r(*args))
+    scene = Triplane(Tensor(golden_field[0][None]), synthesizer_of(*golden_field))
+    next(scene.views(Camera.from_render_record(CAMERAS["turntable"][None]), 8))
     assert used == ["HostRenderer" if prefers_host else "TileRenderer"]
 
 
 def test_scene_names_its_renderers(golden_field):
     with pytest.raises(UserError, match="renderer=gpu is not known.*auto, host, device"):
-        Scene(Tensor(golden_field[0][None]), synthesizer_of(*golden_field), "gpu")
+        Triplane(Tensor(golden_field[0][None]), synthesizer_of(*golden_field), "gpu")
 
 
 def test_numba_is_imported_only_when_used():

@@ -30,9 +30,9 @@ _RENDER_INPUTS = (
     "importance_u",
 )
 
-_RESTORE = "install the program again, or git checkout -- openlrm/families/lrm/golden_files"
+_RESTORE = "install the program again, or git checkout -- openlrm/families/lrm/golden"
 
-FOLDER = Path(__file__).parent / "golden_files"
+FOLDER = Path(__file__).parent / "golden"
 """Golden arrays and the miniature model they were made with, as this project ships them."""
 
 Computed = dict[str, np.ndarray]
