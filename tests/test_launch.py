@@ -10,7 +10,7 @@ import openlrm
 from openlrm import launch
 from openlrm.config import describe, load_config, option, parse_command_line
 from openlrm.errors import UserError
-from openlrm.runners import RUNNERS
+from openlrm.runners import RUNNERS, find_runner, runner_table
 from openlrm.runners.base import Runner
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def test_lists_the_runners(capsys):
     listing = capsys.readouterr().out
     assert launch.main([]) == 2
     assert capsys.readouterr().err == listing
-    for name, (_, summary) in RUNNERS.items():
+    for name, summary in runner_table().items():
         assert any(line.split(maxsplit=1) == [name, summary] for line in listing.splitlines())
 
 
@@ -107,12 +107,12 @@ def test_usage_names_the_command_that_was_typed(monkeypatch, capsys):
 
 
 def examples():
-    return [(name, example) for name in RUNNERS for example in launch.find_runner(name).examples]
+    return [(name, example) for name in runner_table() for example in find_runner(name).examples]
 
 
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", runner_table())
 def test_every_runner_shows_examples(name):
-    assert launch.find_runner(name).examples
+    assert find_runner(name).examples
 
 
 @pytest.mark.parametrize(("name", "example"), examples())
@@ -121,7 +121,7 @@ def test_examples_fit_the_schema(name, example):
     words = shlex.split(example)
     start = ["python", "-m", "openlrm.launch", name] if "-m" in words else ["python", "eval.py"]
     assert words[: len(start)] == start
-    schema = launch.find_runner(name).Config
+    schema = find_runner(name).Config
     files, overrides, _ = parse_command_line(schema, words[len(start) :])
     load_config(schema, [ROOT / file for file in files if "TIME" not in file], overrides + missing(schema, files))
 

@@ -24,7 +24,7 @@ class Models(Runner):
         "List the model families, their commands and presets: parameters, side of the pictures, peak memory of "
         "pictures to representation on a CPU, and where the figures come from."
     )
-    examples = ("openlrm models", "openlrm models as_json=true")
+    examples = ("python -m openlrm.launch models", "python -m openlrm.launch models as_json=true")
 
     def run(self) -> int:
         """Print; nothing is built and nothing is fetched."""

@@ -63,7 +63,7 @@ def directed_edges(mesh):
 
 
 def assert_sound(mesh):
-    vertices, faces, colors = mesh
+    vertices, faces, colors = mesh[:3]
     assert (vertices.dtype, faces.dtype, colors.dtype) == (np.float32, np.int32, np.float32)
     assert np.abs(vertices).max() <= 1
     assert colors.shape == vertices.shape

@@ -142,7 +142,8 @@ def test_graph_mode_takes_the_same_step(tmp_path):
 
 @pytest.mark.parametrize("on_host", [True, False])
 def test_start_from_a_released_model_deferred(tmp_path, golden_dir, monkeypatch, on_host):
-    monkeypatch.setattr("openlrm.ops.host_kernels", lambda: on_host)
+    for place in ("openlrm.ops", "openlrm.families.lrm.task"):
+        monkeypatch.setattr(f"{place}.marches_on_host", lambda: on_host)
     more = ["model.rendering_samples_per_ray=24", "train.train_steps=1", "train.deferred_region=4"]
     more += ["train.optim.start_learning_rate=0", "train.optim.weight_decay=0", f"saver.load_model={golden_dir}"]
     assert train(tmp_path, *QUIET, *more) == 0

@@ -49,8 +49,8 @@ class ModelLRM(nn.Cell):
 
     @property
     def config_dict(self) -> dict:
-        """The configuration as config.json carries it; what has no value is left out."""
-        keys = {"model_type": NAME} | asdict(self.config) | {"source_size": self.source_size}
+        """The configuration as a released config.json carries it; what has no value is left out."""
+        keys = asdict(self.config) | {"source_size": self.source_size}
         return {key: value for key, value in keys.items() if value is not None}
 
     @classmethod

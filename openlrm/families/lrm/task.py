@@ -57,7 +57,7 @@ class LRMTask(ObjectTask):
         self.model = model
         self.parameters = trained_parameters(self.model, config.train.only, config.train.freeze)
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
-        self.config_dict = self.model.config_dict
+        self.config_dict = family.config_of(model, config.data.source_image_res)
         self.region = config.data.render_region_size
         self.lpips = make_lpips(config.train.loss, self.region)
         self.settled = config.train.loss.perceptual_start + config.train.loss.perceptual_warmup
@@ -152,7 +152,7 @@ def make_model(config: TrainLRMConfig, resumed: bool) -> ModelLRM:
         raise UserError(what, "config", hint)
     ms.set_seed(config.seed)
     sizes = {key: value for key, value in vars(config.model).items() if value is not None}
-    model = ModelLRM(**sizes, source_size=config.data.source_image_res)
+    model = ModelLRM(**sizes)
     if config.train.use_recompute:
         for layer in model.transformer.layers:
             layer.recompute()

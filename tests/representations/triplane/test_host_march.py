@@ -62,7 +62,7 @@ def problem(pynative) -> Problem:
 def without_host(monkeypatch):
     def call(function, *arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(synthesizer_module, "host_kernels", lambda: False)
+            patch.setattr(synthesizer_module, "marches_on_host", lambda: False)
             return function(*arguments)
 
     return call

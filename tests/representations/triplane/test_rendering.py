@@ -374,7 +374,7 @@ def test_gradients_are_slopes(pynative, field, monkeypatch):
         return depths[:, :1] + u * (depths[:, -1:] - depths[:, :1])
 
     monkeypatch.setattr(synthesizer_module, "importance_depths", evenly)
-    monkeypatch.setattr(synthesizer_module, "host_kernels", lambda: False)
+    monkeypatch.setattr(synthesizer_module, "marches_on_host", lambda: False)
     planes, synthesizer = field
     rng = np.random.default_rng(7)
     loss = Loss(synthesizer)
