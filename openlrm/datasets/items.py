@@ -38,8 +38,8 @@ class Drawn:
 class TrainItems:
     """Items of training data, each a function of seed, epoch and index alone.
 
-    Nothing else counts: not which items were drawn before, nor in which process. An item has one source view, which
-    is its first target view too, side views + 1 target views, S = `source_image_res` and R = `render_region_size`.
+    Nothing else counts: not which items were drawn before, nor in which process. Of an item's side views + 1 target
+    views the first ones are its source views too; S = `source_image_res` and R = `render_region_size`.
 
     Attributes:
         config: as given.
@@ -47,19 +47,24 @@ class TrainItems:
         broken: number of the broken objects reported so far, and why.
     """
 
-    def __init__(self, config: DataConfig, seed: int, uids: Sequence[str] | None = None) -> None:
+    def __init__(self, config: DataConfig, seed: int, uids: Sequence[str] | None = None, sources: int = 1) -> None:
         """Read the lists of objects, no object.
 
         Args:
             config: subsets and draws.
             seed: of every draw, 0 or more.
             uids: use these objects alone (to overfit, or to keep others for validation).
+            sources: source views of an item.
 
         Raises:
-            UserError: a list of objects that cannot be read, or a uid in none of them.
+            UserError: fewer views than sources, a list of objects that cannot be read, or a uid in none of them.
         """
+        if config.sample_side_views + 1 < sources:
+            what = f"{sources} source views, but sample_side_views={config.sample_side_views}"
+            raise UserError(what, "data", f"give at least {sources - 1}: the source views are among the drawn ones")
         self.config = config
         self.seed = seed
+        self.sources = sources
         self.broken: dict[int, str] = {}
         self._mixture = Mixture(config.subsets, uids)
         self._cache = ByteCache(config.cache_mib * 2**20)
@@ -142,7 +147,15 @@ class TrainItems:
             cameras = cameras.normalized(config.normed_dist_to_center)
         planes = [self._planes(number, source, int(view)) for view in views]
         return draw_item(
-            planes[:1], cameras[:1], config.source_image_res, planes, cameras, resolution, anchors, region, backgrounds
+            planes[: self.sources],
+            cameras[: self.sources],
+            config.source_image_res,
+            planes,
+            cameras,
+            resolution,
+            anchors,
+            region,
+            backgrounds,
         )
 
     def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:

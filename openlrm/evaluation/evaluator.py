@@ -1,4 +1,4 @@
-"""One object after another: reconstructed from its first view, rendered, measured, drawn."""
+"""One object after another: reconstructed from its first views, rendered, measured, drawn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Evaluator:
         truth, alpha = views.on(cfg.background, cfg.render_size)
         size = truth.shape[-1]
         start = time.perf_counter()
-        scene = self.reconstructor(views.rgba[0], views.cameras[0], cfg.renderer, name=uid)
+        inputs = self.reconstructor.family.sources[0]
+        scene = self.reconstructor(views.rgba[:inputs], views.cameras[:inputs], cfg.renderer, name=uid)
         reconstructed = time.perf_counter()
         rendered = list(scene.views(views.cameras, size, cfg.background))
         end = time.perf_counter()
@@ -67,7 +68,7 @@ class Evaluator:
         opacity = np.stack([view.mask for view in rendered])
         mean_views = None if self.mean_object is None else self.mean_object.render(views.cameras, size)
         perceptual = self.perceptual if size >= MIN_SIDE else None
-        entry = score_object(truth, alpha, shown, opacity, perceptual, mean_views)
+        entry = score_object(truth, alpha, shown, opacity, perceptual, mean_views, inputs)
         entry |= {"seconds_planes": reconstructed - start, "seconds_render": end - reconstructed}
         if true_mesh is not None:
             try:

@@ -29,16 +29,18 @@ def score_object(
     opacity: np.ndarray,
     perceptual: PerceptualMetric | None,
     mean_object: tuple[np.ndarray, np.ndarray] | None = None,
+    inputs: int = 1,
 ) -> dict[str, Any]:
     """Compare the renders of an object with its views, and with them view 0 and the mean training object.
 
     Args:
-        truth: (V, 3, R, R) in [0, 1], the input view first.
+        truth: (V, 3, R, R) in [0, 1], the input views first.
         alpha: (V, R, R).
         shown: as truth.
         opacity: as alpha.
         perceptual: LPIPS, or None to leave it out.
         mean_object: pictures and opacity of the mean training object from the same cameras, as `shown` and `opacity`.
+        inputs: how many of the views the model was given.
 
     Returns:
         `without_input_view` and `with_input_view`: means over views, but psnr_object, which is the PSNR of the
@@ -61,7 +63,8 @@ def score_object(
                 lpips = perceptual.distance(theirs, features)
             found[name].append(_figures(view, truth[view], alpha[view], pictures[view], masks[view], lpips))
     means = {
-        name: _over_views(found[name][1:], truth[1:], alpha[1:], pictures[1:]) for name, (pictures, _) in shows.items()
+        name: _over_views(found[name][inputs:], truth[inputs:], alpha[inputs:], pictures[inputs:])
+        for name, (pictures, _) in shows.items()
     }
     everything = _over_views(found["model"], truth, alpha, shown)
     return {"without_input_view": means.pop("model"), "with_input_view": everything, **means, "views": found["model"]}

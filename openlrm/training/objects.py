@@ -33,7 +33,7 @@ class ObjectTask(Task):
     Args:
         config: all options.
         world: the workers; a batch is this one's slice of all their batches together.
-        sources: source views the model is given of an object in validation.
+        sources: source views the model is given of an object.
 
     Raises:
         UserError: data that cannot be read, or nothing left to train on.
@@ -42,7 +42,7 @@ class ObjectTask(Task):
     def __init__(self, config: ObjectRunConfig, world: World, sources: int = 1) -> None:
         super().__init__()
         self.config, self.world = config, world
-        self.items = training_items(config)
+        self.items = training_items(config, sources)
         self.per_epoch = batches_per_epoch(self.items, world.size * config.train.batch_size)
         self.objects = self.items.uids
         self.roots = [root for subset in config.data.subsets for root in subset.root_dirs]
@@ -89,20 +89,20 @@ class ObjectTask(Task):
         return self._validator(self.reconstruct)
 
 
-def training_items(config: ObjectRunConfig) -> TrainItems:
+def training_items(config: ObjectRunConfig, sources: int) -> TrainItems:
     """The training data without the objects that are kept for validation.
 
     Raises:
         UserError: nothing is left.
     """
-    items = TrainItems(config.data, config.seed)
+    items = TrainItems(config.data, config.seed, sources=sources)
     held_out = set(config.val.val_uids)
     wanted = [uid for uid in items.uids if uid not in held_out or config.val.val_root]
     if config.train.overfit:
         wanted = wanted[: config.train.overfit]
     if not wanted:
         raise UserError("no training objects are left beside val.val_uids", "config")
-    return items if len(wanted) == len(items.uids) else TrainItems(config.data, config.seed, wanted)
+    return items if len(wanted) == len(items.uids) else TrainItems(config.data, config.seed, wanted, sources)
 
 
 def make_validator(config: ObjectRunConfig, items: TrainItems, sources: int) -> Validator | None:

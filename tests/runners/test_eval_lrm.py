@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from openlrm import launch
 from openlrm.cameras import normalize_poses
+from openlrm.datasets import object_views
 from openlrm.evaluation.baselines import MeanObject
-from openlrm.evaluation.objects import read_views
 from openlrm.evaluation.report import heat
 from openlrm.evaluation.scores import METRICS, PSNR_LIMIT, score_object
 
@@ -208,10 +208,11 @@ def test_mean_training_object(evaluate, data, tmp_path):
 def test_mean_of_one_object_is_that_object(data):
     """Also when it is shown larger than it is stored."""
     mean = MeanObject([str(data)], ["a"], 1.0, True, "auto")
-    item = read_views(str(data), "a", 56, 160, 1.0, True, "auto")
+    item = object_views(str(data), "a")
     shown, opacity = mean.render(item.cameras, 160)
-    np.testing.assert_allclose(shown, item.truth, atol=2e-3)
-    np.testing.assert_allclose(opacity, item.alpha, atol=2e-3)
+    truth, alpha = item.on(1.0, 160)
+    np.testing.assert_allclose(shown, truth, atol=2e-3)
+    np.testing.assert_allclose(opacity, alpha, atol=2e-3)
 
 
 def test_counting_the_input_view_changes_what_the_log_shows(evaluate):
