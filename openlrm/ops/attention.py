@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import WIDTH, attend_heads
-from openlrm.ops.host import host_array, scratch
+from openlrm.ops.host.arrays import host_array, scratch
 from openlrm.ops.layers import linear, stack_samples, unstack_samples
 from openlrm.utils.threads import spread
 
@@ -89,7 +89,7 @@ class HostAttention(nn.Cell):
 
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of q, k, v."""
-        from openlrm.ops.host_attention import attend_gradient, padded
+        from openlrm.ops.host.attention import attend_gradient, padded
 
         q, k, v, out, logarithms, dout = map(host_array, (q, k, v, *out, dout[0]))
         dq, dk, dv = map(np.empty_like, (q, k, v))

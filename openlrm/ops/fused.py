@@ -2,7 +2,7 @@
 
 As operations of their own, norms, biases, activations and residuals each go through memory twice; here they happen
 to tiles that are in the cache for the product. Between products numbers stay in panels of 64 columns, (K / 64, P, 64)
-with P a multiple of 64 (`openlrm.ops.host_panels` says why). Widths are multiples of 64.
+with P a multiple of 64 (`openlrm.ops.host.panels` says why). Widths are multiples of 64.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
-from openlrm.ops.host import aligned_array, scratch
+from openlrm.ops.host.arrays import aligned_array, scratch
 from openlrm.utils.threads import host_threads, spread, spread_ranges
 
 WIDTH = 64
@@ -57,7 +57,7 @@ def to_rows(x: np.ndarray, length: int) -> np.ndarray:
 
 def normed(x: np.ndarray, norm: np.ndarray, epsilon: float, out: np.ndarray) -> np.ndarray:
     """Out = LayerNorm of panels; norm (2, K) is gain and offset, epsilon is added to the variance."""
-    from openlrm.ops.host_panels import norm_panels
+    from openlrm.ops.host.panels import norm_panels
 
     _over_rows(lambda first, last: norm_panels(x, norm, np.float32(epsilon), first, last, out), x)
     return out
@@ -101,7 +101,7 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
         heads: of each queries (Lq, 64), keys (Lk, 64), values (Lk, 64), and what is written: the result (Lq, 64) and,
             for the gradient, log2 of the sums of the exponentials (Lq,).
     """
-    from openlrm.ops.host_attention import attend, padded
+    from openlrm.ops.host.attention import attend, padded
 
     queries, keys = len(heads[0][0]), len(heads[0][1])
     # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
@@ -119,7 +119,7 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
 
 
 def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
-    from openlrm.ops.host_panels import multiply_panels
+    from openlrm.ops.host.panels import multiply_panels
 
     options = (x, pack_tiles(weight.T), bias, activate, onto)
     _over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
@@ -127,7 +127,7 @@ def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
 
 def pack_tiles(matrix: np.ndarray) -> np.ndarray:
     """Tiles of a matrix (K, N), flat, as the compiled products take them."""
-    from openlrm.ops.host_linear import pack
+    from openlrm.ops.host.linear import pack
 
     tiles = aligned_array(matrix.size)
     spread_ranges(lambda first, last: pack(matrix, first, last, tiles), matrix.shape[1], WIDTH)

@@ -12,7 +12,7 @@ from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import pack_tiles
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
@@ -53,7 +53,7 @@ class HostLinear(nn.Cell):
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
-        from openlrm.ops.host_linear import weight_gradient
+        from openlrm.ops.host.linear import weight_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
         dx = _host_product(dout, weight, np.empty(0, np.float32))
@@ -67,7 +67,7 @@ class HostLinear(nn.Cell):
 
 def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """X M + b: (P, K), (K, N), (N,) or empty -> (P, N)."""
-    from openlrm.ops.host_linear import multiply
+    from openlrm.ops.host.linear import multiply
 
     tiles, out = pack_tiles(matrix), np.empty((len(x), matrix.shape[1]), np.float32)
     spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), 2 * _TILE_WIDTH)
@@ -120,7 +120,7 @@ class HostLayerNorm(nn.Cell):
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(..., D), (D,), (D,) -> (..., D)."""
-        from openlrm.ops.host_layers import layer_norm
+        from openlrm.ops.host.layers import layer_norm
 
         x, weight, bias = map(host_array, (x, weight, bias))
         out = np.empty_like(x)
@@ -134,7 +134,7 @@ class HostLayerNorm(nn.Cell):
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
-        from openlrm.ops.host_layers import layer_norm_gradient
+        from openlrm.ops.host.layers import layer_norm_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
         width = x.shape[-1]
@@ -213,13 +213,13 @@ class HostGELU(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """Any shape."""
-        from openlrm.ops.host_layers import gelu
+        from openlrm.ops.host.layers import gelu
 
         return self._over_rows(gelu, x)
 
     def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
         """Gradient of the argument."""
-        from openlrm.ops.host_layers import gelu_gradient
+        from openlrm.ops.host.layers import gelu_gradient
 
         return (self._over_rows(gelu_gradient, x, dout),)
 

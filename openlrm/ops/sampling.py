@@ -1,6 +1,6 @@
 """Bilinear sampling of a triplane, in three forms of the same arithmetic.
 
-PyNative on a CPU: two compiled loops (`openlrm.ops.host_sampling`). Ascend: grid_sample. Graph mode on a CPU: one row
+PyNative on a CPU: two compiled loops (`openlrm.ops.host.sampling`). Ascend: grid_sample. Graph mode on a CPU: one row
 gather, as follows.
 A texel's row in the table holds the four corners of its cell, channel-last, so a point reads three rows (one a
 plane) and mixes 12 vectors. A border of zero texels stands for "zeros outside": no validity mask is needed.
@@ -125,7 +125,7 @@ class HostSample(nn.Cell):
 
     def construct(self, planes: Tensor, points: Tensor) -> Tensor:
         """(N, 3, C, H, W), (N, P, 3) -> (N, P, 3 * C)."""
-        from openlrm.ops.host_sampling import sample_planes
+        from openlrm.ops.host.sampling import sample_planes
 
         n, _, channels, _, _ = planes.shape
         out = np.empty((n, points.shape[1], 3 * channels), np.float32)
@@ -137,7 +137,7 @@ class HostSample(nn.Cell):
         """Gradient of the planes; zeros for the points."""
         import numba
 
-        from openlrm.ops.host_sampling import scatter_planes
+        from openlrm.ops.host.sampling import scatter_planes
 
         _, _, channels, height, width = planes.shape
         gradients = np.empty(planes.shape, np.float32)

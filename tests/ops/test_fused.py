@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openlrm.ops import fused
-from openlrm.ops.host import aligned_array, scratch
+from openlrm.ops.host.arrays import aligned_array, scratch
 from openlrm.utils.threads import spread
 
 erf = np.vectorize(math.erf)

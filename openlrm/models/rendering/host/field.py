@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openlrm.ops.host import aligned_array
+from openlrm.ops.host.arrays import aligned_array
 
 DECODER_NAMES = tuple(f"net.{layer}.{kind}" for layer in (0, 2, 4, 6) for kind in ("weight", "bias"))
 """Weights of the field's decoder, weights (out, in) and biases (out,)."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT, exponential, sigmoid, softplus
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, mix_rows, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT, exponential, sigmoid, softplus
+from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, mix_rows, multiply_group, outer_group
 
 f32 = np.float32
 HIDDEN = WIDTH

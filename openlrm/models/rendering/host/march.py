@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.models.rendering.host.field import DECODER_NAMES, lay_out, unfold
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 from openlrm.utils.threads import host_threads, spread, spread_ranges
 
 # Rays of one task.

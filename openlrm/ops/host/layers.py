@@ -4,7 +4,7 @@ import math
 
 from numba import njit
 
-from openlrm.ops.host_functions import DIVIDES, EXACT, exponential, f32
+from openlrm.ops.host.functions import DIVIDES, EXACT, exponential, f32
 
 _REORDER = EXACT | {"reassoc"}
 

@@ -7,9 +7,9 @@ or out of them; a panel is also what a head of attention takes. P is a multiple 
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT
-from openlrm.ops.host_layers import gelu
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, f32, multiply_group
+from openlrm.ops.host.functions import EXACT
+from openlrm.ops.host.layers import gelu
+from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group
 
 TILE = WIDTH * WIDTH
 _REORDER = EXACT | {"reassoc"}
@@ -70,7 +70,7 @@ def multiply_panels(x, tiles, bias, activate, onto, first, last, out):
 
     Args:
         x: (K / WIDTH, P, WIDTH).
-        tiles: of `host_linear.pack`, for a matrix (K, N).
+        tiles: of `host.linear.pack`, for a matrix (K, N).
         bias: (N,) or empty.
         activate: whether an exact GELU follows.
         onto: whether the products are added to out's numbers, as by a residual connection.

@@ -6,8 +6,8 @@ go on spinning after a product and take the cores from the loops that come next.
 
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, f32, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT
+from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group, outer_group
 
 TILE = WIDTH * WIDTH
 

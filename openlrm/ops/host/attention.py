@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT, LOG2_E, power_of_two
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT, LOG2_E, power_of_two
+from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
 
 f32 = np.float32
 TILE = WIDTH * WIDTH
