@@ -12,9 +12,14 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
+from openlrm.ops.host.arrays import host_array
+from openlrm.utils.threads import host_threads, spread_ranges
 
 # (column axis, row axis) of the three planes: (x, y), (x, z), (z, y).
 PLANE_AXES = ((0, 1), (0, 2), (2, 1))
+
+# Points of one task of the compiled loop: about a millisecond.
+_TASK_POINTS = 4096
 
 
 def _corner_matrices() -> tuple[np.ndarray, ...]:
@@ -129,34 +134,38 @@ class HostSample(nn.Cell):
 
         n, _, channels, _, _ = planes.shape
         out = np.empty((n, points.shape[1], 3 * channels), np.float32)
-        for table, where, target in zip(_channel_last(planes), _contiguous(points), out, strict=True):
-            sample_planes(table, where, target)
+        for table, where, target in zip(_channel_last(planes), host_array(points), out, strict=True):
+
+            def work(first: int, last: int, table=table, where=where, target=target) -> None:
+                sample_planes(table, where, first, last, target)
+
+            spread_ranges(work, len(where), _TASK_POINTS)
         return Tensor.from_numpy(out)
 
     def bprop(self, planes: Tensor, points: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of the planes; zeros for the points."""
-        import numba
-
         from openlrm.ops.host.sampling import scatter_planes
 
         _, _, channels, height, width = planes.shape
         gradients = np.empty(planes.shape, np.float32)
-        for i, (where, features) in enumerate(zip(_contiguous(points), _contiguous(dout), strict=True)):
-            parts = np.zeros((numba.get_num_threads(), 3, height, width, channels), np.float32)
-            scatter_planes(features, where, parts)
-            gradients[i] = parts.sum(0).transpose(0, 3, 1, 2)
+        for i, (where, features) in enumerate(zip(host_array(points), host_array(dout), strict=True)):
+            # A share of the points for each sum, whatever thread takes it: the same result every time.
+            step = max(1, -(-len(where) // host_threads()))
+            sums = np.zeros((-(-len(where) // step), 3, height, width, channels), np.float32)
+
+            def work(first: int, last: int, where=where, features=features, sums=sums, step=step) -> None:
+                scatter_planes(features, where, first, last, sums[first // step])
+
+            spread_ranges(work, len(where), step)
+            gradients[i] = sums.sum(0).transpose(0, 3, 1, 2)
         return Tensor.from_numpy(gradients), ops.zeros_like(points)
 
 
 _host_sample = HostSample()
 
 
-def _contiguous(x: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(x.asnumpy())
-
-
 def _channel_last(planes: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(planes.asnumpy().transpose(0, 1, 3, 4, 2))
+    return np.ascontiguousarray(host_array(planes).transpose(0, 1, 3, 4, 2))
 
 
 def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:
