@@ -11,6 +11,7 @@ from numba import njit
 
 from openlrm.ops.host.functions import EXACT, LOG2_E, power_of_two
 from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
+from openlrm.utils.compiled import compiled
 
 f32 = np.float32
 TILE = WIDTH * WIDTH
@@ -87,7 +88,7 @@ def padded(count):
     return (count + WIDTH - 1) // WIDTH * TILE
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def attend(q, k, v, scale, first, last, out, logarithms, room):
     """Softmax(Q K^T) V of one head for the queries first..last.
 
@@ -139,7 +140,7 @@ def attend(q, k, v, scale, first, last, out, logarithms, room):
                 out[start + i, j] = mixed[i * WIDTH + j] * share
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv, room):
     """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
 

@@ -8,11 +8,12 @@ from numba import njit
 
 from openlrm.ops.host.functions import EXACT
 from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group, outer_group
+from openlrm.utils.compiled import compiled
 
 TILE = WIDTH * WIDTH
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def pack(matrix, first, last, tiles):
     """Tiles for columns first..last (multiples of WIDTH): matrix (K, N) -> tiles (N / W, K / W, W in, W out)."""
     inputs = matrix.shape[0] // WIDTH
@@ -44,7 +45,7 @@ def _row_tiles(x, first, last, tiles):
                 target[:] = f32(0)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def multiply(x, tiles, bias, first, last, out):
     """Rows first..last of out = x times the packed matrix, plus bias (none when empty).
 
@@ -77,7 +78,7 @@ def multiply(x, tiles, bias, first, last, out):
                 _copy(result[i * WIDTH : (i + 1) * WIDTH], out[block + i, column : column + WIDTH])
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def weight_gradient(dout, x, first, last, dweight, dbias):
     """Outputs first..last (multiples of WIDTH) of dweight = dout^T x, and of the sum of dout's rows.
 

@@ -10,6 +10,7 @@ from numba import njit
 from openlrm.ops.host.functions import EXACT
 from openlrm.ops.host.layers import gelu
 from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group
+from openlrm.utils.compiled import compiled
 
 TILE = WIDTH * WIDTH
 _REORDER = EXACT | {"reassoc"}
@@ -28,7 +29,7 @@ def _sums(panels, block, of_squares, sums):
             sums[i] += total
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def norm_panels(x, norm, epsilon, first, last, out):
     """LayerNorm of rows first..last, multiples of WIDTH.
 
@@ -62,7 +63,7 @@ def norm_panels(x, norm, epsilon, first, last, out):
                     target[j] = target[j] * scale * gain[j] + offset[j]
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def multiply_panels(x, tiles, bias, activate, onto, first, last, out):
     """Rows first..last, multiples of WIDTH, of out = x times a packed matrix, plus bias.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from openlrm.ops.host.functions import EXACT, f32
+from openlrm.utils.compiled import compiled
 
 # (column axis, row axis) of the three planes, as `openlrm.ops.sampling.PLANE_AXES`.
 _COLUMN_AXIS = (0, 0, 2)
@@ -25,7 +26,7 @@ def _cell(value, side):
     return first, f32(grid - first)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def sample_planes(planes, points, first, last, out):
     """Bilinear features of the points first..last, zeros outside the planes.
 
@@ -54,7 +55,7 @@ def sample_planes(planes, points, first, last, out):
                         target[c] += weight * texel[c]
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def scatter_planes(gradient, points, first, last, sums):
     """Transpose of `sample_planes`: add what the features' gradient gives the planes.
 

@@ -1,8 +1,4 @@
-"""Inner loops of the compiled kernels: products of small tiles. Rows are WIDTH numbers, arrays are flat.
-
-Numba's cache looks at the file of a cached function only: after a change here, remove the `__pycache__` folders of
-the files that call these.
-"""
+"""Inner loops of the compiled kernels: products of small tiles. Rows are WIDTH numbers, arrays are flat."""
 
 import numpy as np
 from llvmlite import ir

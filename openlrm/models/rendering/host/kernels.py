@@ -3,9 +3,7 @@
 Each ray is finished before the next begins, so that its samples (48 x 64 numbers a layer) stay in the L1 cache.
 The maths is that of openlrm.models.rendering, which names the sources; here it is float32 loops.
 
-All kernels but the products of tiles are in this one file: numba's cache looks at the file of the function that is
-cached, and would keep an old copy of one it calls from elsewhere. They release the GIL; the caller spreads them over
-threads.
+They release the GIL; the caller spreads them over threads.
 """
 
 import math
@@ -16,6 +14,7 @@ from numba import njit
 
 from openlrm.ops.host.functions import EXACT, exponential, sigmoid, softplus
 from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, mix_rows, multiply_group, outer_group
+from openlrm.utils.compiled import compiled
 
 f32 = np.float32
 HIDDEN = WIDTH
@@ -141,7 +140,7 @@ def _color(logit):
     return f32(1.002) * sigmoid(logit) - f32(0.001)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def evaluate_points(field, points, density, rgb):
     """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
     block = 64
@@ -188,7 +187,7 @@ def _span(camera, direction):
     return near, far
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def frame_span(camera, size):
     """Nearest entry and farthest exit over the rays of a frame that hit the cube; (1, 2) when none does."""
     nearest, farthest = f32(np.inf), f32(-np.inf)
@@ -384,7 +383,7 @@ def _composite(buffers, rgb):
     return distance, total
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, mask, bounds):
     """Render rows of a frame.
 
@@ -422,7 +421,7 @@ def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, m
             mask[row, column] = total
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def render_rays(field, rays, noise, u, mixed, depths):
     """Render rays one by one.
 
@@ -561,7 +560,7 @@ def _head_gradient(field, sums, of_decoded, hidden, count, out):
             target[j] = total if row[j] > 0 else f32(0)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def backpropagate_rays(field, transposed1, transposed2, rays, depths, mixed, sums):
     """Add the gradient of `render_rays` to `sums`; samples stay where they were, and are computed again.
 
