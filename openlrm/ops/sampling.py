@@ -12,7 +12,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
-from openlrm.ops.host.arrays import host_array
+from openlrm.ops.host.arrays import check_array, host_array
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # (column axis, row axis) of the three planes: (x, y), (x, z), (z, y).
@@ -133,8 +133,10 @@ class HostSample(nn.Cell):
         from openlrm.ops.host.sampling import sample_planes
 
         n, _, channels, _, _ = planes.shape
+        points = host_array(points)
+        check_array(points, "points", (n, None, 3))
         out = np.empty((n, points.shape[1], 3 * channels), np.float32)
-        for table, where, target in zip(_channel_last(planes), host_array(points), out, strict=True):
+        for table, where, target in zip(_channel_last(planes), points, out, strict=True):
 
             def work(first: int, last: int, table=table, where=where, target=target) -> None:
                 sample_planes(table, where, first, last, target)

@@ -4,10 +4,8 @@ import math
 
 from numba import njit
 
-from openlrm.ops.host.functions import DIVIDES, EXACT, exponential, f32
+from openlrm.ops.host.functions import DIVIDES, EXACT, REORDER, exponential, f32
 from openlrm.utils.compiled import compiled
-
-_REORDER = EXACT | {"reassoc"}
 
 
 @njit(fastmath=EXACT, **DIVIDES)
@@ -44,7 +42,7 @@ def gelu_gradient(x, dout, dx):
         dx[j] = dout[j] * (below + x[j] * density * height)
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def mean_and_scale(row, epsilon):
     """Mean of a row and one over its standard deviation."""
     total = f32(0)
@@ -67,7 +65,7 @@ def layer_norm(x, weight, bias, epsilon, out):
             target[j] = (row[j] - mean) * scale * weight[j] + bias[j]
 
 
-@compiled(fastmath=_REORDER)
+@compiled(fastmath=REORDER)
 def layer_norm_gradient(x, weight, epsilon, dout, dx, dweight, dbias):
     """Gradient of `layer_norm`: writes dx (P, D), adds to dweight (D,) and dbias (D,)."""
     for p in range(len(x)):

@@ -6,11 +6,10 @@ go on spinning after a product and take the cores from the loops that come next.
 
 from numba import njit
 
-from openlrm.ops.host.functions import EXACT
-from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT, f32
+from openlrm.ops.host.sizes import GROUP, TILE, WIDTH
+from openlrm.ops.host.tiles import aligned, multiply_group, outer_group
 from openlrm.utils.compiled import compiled
-
-TILE = WIDTH * WIDTH
 
 
 @compiled(fastmath=EXACT)

@@ -7,16 +7,14 @@ or out of them; a panel is also what a head of attention takes. P is a multiple 
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host.functions import EXACT
+from openlrm.ops.host.functions import EXACT, REORDER, f32
 from openlrm.ops.host.layers import gelu
-from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, f32, multiply_group
+from openlrm.ops.host.sizes import GROUP, TILE, WIDTH
+from openlrm.ops.host.tiles import aligned, multiply_group
 from openlrm.utils.compiled import compiled
 
-TILE = WIDTH * WIDTH
-_REORDER = EXACT | {"reassoc"}
 
-
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _sums(panels, block, of_squares, sums):
     """Sum each of the WIDTH rows from `block` on, or its squares: panels (K / WIDTH, P, WIDTH) -> sums (WIDTH,)."""
     sums[:] = f32(0)

@@ -12,20 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host.functions import EXACT, exponential, sigmoid, softplus
-from openlrm.ops.host.tiles import GROUP, WIDTH, aligned, mix_rows, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT, REORDER, exponential, f32, sigmoid, softplus
+from openlrm.ops.host.sizes import GROUP, WIDTH
+from openlrm.ops.host.tiles import aligned, mix_rows, multiply_group, outer_group
 from openlrm.utils.compiled import compiled
 
-f32 = np.float32
 HIDDEN = WIDTH
 """Width of the decoder's hidden layers. Buffers are padded to a multiple of GROUP points."""
 EMPTY = f32(-np.inf)
 """Raw density outside the cube: softplus of any mean with it is zero."""
 UNKNOWN, KNOWN = 0, 1
 """State of a sample."""
-
-# Sums may be reordered only where they are vectorised.
-_REORDER = EXACT | {"reassoc"}
 
 
 class Field(NamedTuple):
@@ -122,7 +119,7 @@ def _decode(field, hidden, other, count, decoded):
     _head(field, hidden, count, decoded)
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _head(field, hidden, count, decoded):
     """Last layer: raw density and colour logits (count, 4)."""
     for p in range(count):
@@ -454,7 +451,7 @@ class FieldGradient(NamedTuple):
     head_bias: np.ndarray
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _weight_gradient(inputs, outer, count, weight, bias):
     """Add inputs^T outer to `weight` and the sum of outer's rows to `bias`; `count` rows, a multiple of GROUP."""
     group = GROUP * HIDDEN
@@ -542,7 +539,7 @@ def _composite_gradient(decoded, depths, mixed, passed, before, gradient):
         behind = worth * (f32(1) - passed[k]) + behind * (passed[k] + f32(1e-10))
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _head_gradient(field, sums, of_decoded, hidden, count, out):
     """Through the last layer: gradient (count, 4) of its output -> `out`, of its input before the ReLU."""
     head = field.head
