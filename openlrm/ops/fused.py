@@ -136,6 +136,8 @@ def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
     check_array(weight, "weight", (None, len(x) * WIDTH), contiguous=False)
     check_array(bias, "bias", (len(bias) and len(weight),))
     check_array(out, "out", (len(weight) // WIDTH, *x.shape[1:]))
+    # Packed at every call: a hundredth of a product's time, where kept tiles would be a second copy of the model, and
+    # wrong once a weight is changed in place.
     options = (x, pack_tiles(weight.T), bias, activate, onto)
     _over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
 
