@@ -274,6 +274,18 @@ def test_kernels_are_chosen_in_ops_alone():
     assert wrong == {}
 
 
+def test_compiled_loops_are_kept_and_spread_by_our_own_means():
+    """Numba's cache does not see a helper's file change, its threads end the process when two callers meet in them, and
+    with all of fastmath a NaN is whatever the compiler likes.
+    """
+    wrong = {
+        module: found
+        for module, path in FILES.items()
+        if (found := re.findall(r"cache=True|parallel=True|prange|fastmath=True", path.read_text(encoding="utf-8")))
+    }
+    assert wrong == {}, "use openlrm.utils.compiled and openlrm.utils.threads"
+
+
 def test_third_party_imports_are_declared():
     declared = re.findall(r'"([A-Za-z0-9_-]+)[=<>~,.*\d]*"', (REPO / "pyproject.toml").read_text(encoding="utf-8"))
     declared = {name.lower().replace("_", "-") for name in declared}

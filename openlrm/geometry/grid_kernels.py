@@ -4,14 +4,15 @@ Points are counted from OFFSET before the grid's first, so that what lies just o
 zero. They are kept in bricks of BRICK^3 points: `table` says which row of `values` is a brick's, or -1. A block is the
 cube of `stride` cells a side above its base, a multiple of its stride.
 
-All arrays of points and blocks are (N, 3) int32. No kernel calls one in another file, as numba's cache would not see
-that one change.
+All arrays of points and blocks are (N, 3) int32.
 """
 
 import math
 
 import numpy as np
 from numba import njit
+
+from openlrm.utils.compiled import compiled
 
 OFFSET = BRICK = 8
 PENDING = np.float32(-1)
@@ -44,7 +45,7 @@ def _look(table, values, size, x, y, z):
     return values[brick, _at(x, y, z)] if brick >= 0 else np.float32(np.nan)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def number_bricks(blocks, stride, table, used):
     """Give a number to every brick that the blocks have points in; return how many have one."""
     for i in range(len(blocks)):
@@ -58,7 +59,7 @@ def number_bricks(blocks, stride, table, used):
     return used
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def list_unknown(blocks, stride, size, table, values, points):
     """List the points, half a stride apart, that blocks lack; return their number."""
     count, step = 0, stride // 2
@@ -79,7 +80,7 @@ def list_unknown(blocks, stride, size, table, values, points):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def store(points, found, table, values):
     """Keep the density `found` at points."""
     for i in range(len(points)):
@@ -94,7 +95,7 @@ def _raw(density, floor):
     return density + math.log(-math.expm1(-density))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def divide(blocks, stride, size, table, values, threshold, margin, floor, halves):
     """List the halves of blocks (8 of each) that the field may cross the threshold in; return their number.
 
@@ -134,7 +135,7 @@ def divide(blocks, stride, size, table, values, threshold, margin, floor, halves
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def find_exits(blocks, size, table, values, threshold, exits):
     """List the blocks beyond those faces of blocks of stride 2 that the surface crosses; return their number."""
     count = 0
@@ -159,7 +160,7 @@ def find_exits(blocks, size, table, values, threshold, exits):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def open_blocks(blocks, table, opened, fresh):
     """List once each of the blocks of stride 2 that was not opened before; return their number."""
     count = 0
@@ -195,7 +196,7 @@ def _case(cube, a, b, c, threshold):
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def count_triangles(blocks, size, table, values, threshold, lengths):
     """Triangles of all blocks of stride 2; lengths (256,) are those of the cases."""
     total = 0
@@ -207,7 +208,7 @@ def count_triangles(blocks, size, table, values, threshold, lengths):
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def march(blocks, size, table, values, threshold, lengths, edges, vertices, faces):
     """Marching cubes over blocks of stride 2.
 

@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from openlrm.utils.compiled import compiled
+
 f32 = np.float32
 
 
@@ -46,7 +48,7 @@ def _corners(uv, face):
     return a[0], a[1], b[0], b[1], c[0], c[1]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def claim_texels(uv, faces, margin, owner, distance):
     """Give every texel, by its centre, to the triangle it lies in, or else to the nearest within a margin.
 
@@ -72,7 +74,7 @@ def claim_texels(uv, faces, margin, owner, distance):
                     distance[row, column], owner[row, column] = found, index
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def place_texels(texels, owner, uv, faces, vertices, points):
     """Find the points of the surface that texels show, or whatever else varies linearly on a face.
 

@@ -16,8 +16,9 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
-from openlrm.ops.fused import WIDTH, attend_heads
-from openlrm.ops.host import host_array, scratch
+from openlrm.ops.fused import attend_heads
+from openlrm.ops.host.arrays import check_array, host_array, scratch
+from openlrm.ops.host.sizes import WIDTH
 from openlrm.ops.layers import linear, stack_samples, unstack_samples
 from openlrm.utils.threads import spread
 
@@ -82,6 +83,8 @@ class HostAttention(nn.Cell):
         """(N, Lq, D), (N, Lk, D), (N, Lk, D) -> (N, Lq, D), and for the gradient logarithms (N, D / 64, Lq)."""
         q, k, v = map(host_array, (q, k, v))
         n, queries, dim = q.shape
+        check_array(k, "k", (n, None, dim))
+        check_array(v, "v", k.shape)
         out, logarithms = np.empty(q.shape, np.float32), np.empty((n, dim // WIDTH, queries), np.float32)
         places = [(sample, head) for sample in range(n) for head in range(dim // WIDTH)]
         attend_heads([(*(x[_head(*at)] for x in (q, k, v, out)), logarithms[at]) for at in places])
@@ -89,7 +92,7 @@ class HostAttention(nn.Cell):
 
     def bprop(self, q: Tensor, k: Tensor, v: Tensor, out: tuple, dout: tuple) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of q, k, v."""
-        from openlrm.ops.host_attention import attend_gradient, padded
+        from openlrm.ops.host.attention import attend_gradient, padded
 
         q, k, v, out, logarithms, dout = map(host_array, (q, k, v, *out, dout[0]))
         dq, dk, dv = map(np.empty_like, (q, k, v))
@@ -167,7 +170,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     if on_ascend():
         # Fused kernel of CANN, layout (batch, sequence, hidden). Not run yet: no NPU was at hand.
         return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BSH")
-    if host_kernels() and head_dim == 64:
+    if host_kernels() and head_dim == WIDTH:
         return _host_attention(q, k, v)[0]
     if host_kernels():
         k, v = k.transpose(0, 2, 1), v.transpose(0, 2, 1)

@@ -2,7 +2,8 @@
 
 As operations of their own, norms, biases, activations and residuals each go through memory twice; here they happen
 to tiles that are in the cache for the product. Between products numbers stay in panels of 64 columns, (K / 64, P, 64)
-with P a multiple of 64 (`openlrm.ops.host_panels` says why). Widths are multiples of 64.
+with P a multiple of 64 (`openlrm.ops.host.panels` says why). Widths are multiples of 64. All arrays are float32 and
+C-contiguous; others, and those that do not fit each other, raise TypeError and ValueError.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
-from openlrm.ops.host import aligned_array, scratch
+from openlrm.ops.host.arrays import aligned_array, check_array, scratch
+from openlrm.ops.host.sizes import WIDTH
 from openlrm.utils.threads import host_threads, spread, spread_ranges
 
-WIDTH = 64
 _MOST_ROWS = 256
 """Rows of a task: those of 512 numbers, half a megabyte, stay in the L2 cache."""
 _NO_BIAS = np.empty(0, np.float32)
@@ -57,8 +58,11 @@ def to_rows(x: np.ndarray, length: int) -> np.ndarray:
 
 def normed(x: np.ndarray, norm: np.ndarray, epsilon: float, out: np.ndarray) -> np.ndarray:
     """Out = LayerNorm of panels; norm (2, K) is gain and offset, epsilon is added to the variance."""
-    from openlrm.ops.host_panels import norm_panels
+    from openlrm.ops.host.panels import norm_panels
 
+    _check_panels(x, "x")
+    check_array(norm, "norm", (2, len(x) * WIDTH))
+    check_array(out, "out", x.shape)
     _over_rows(lambda first, last: norm_panels(x, norm, np.float32(epsilon), first, last, out), x)
     return out
 
@@ -89,6 +93,13 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarr
     Returns:
         out.
     """
+    for array, name in ((q, "q"), (k, "k"), (v, "v")):
+        _check_panels(array, name)
+    check_array(v, "v", k.shape)
+    check_array(k, "k", (len(q), *k.shape[1:]))
+    check_array(out, "out", q.shape)
+    if not 0 < keys <= k.shape[1]:
+        raise ValueError(f"keys={keys}, there is room for {k.shape[1]}")
     logarithms = np.empty(q.shape[:2], np.float32)
     attend_heads([(q[h], k[h, :keys], v[h, :keys], out[h], logarithms[h]) for h in range(len(q))])
     return out
@@ -101,7 +112,7 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
         heads: of each queries (Lq, 64), keys (Lk, 64), values (Lk, 64), and what is written: the result (Lq, 64) and,
             for the gradient, log2 of the sums of the exponentials (Lq,).
     """
-    from openlrm.ops.host_attention import attend, padded
+    from openlrm.ops.host.attention import attend, padded
 
     queries, keys = len(heads[0][0]), len(heads[0][1])
     # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
@@ -119,19 +130,34 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
 
 
 def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
-    from openlrm.ops.host_panels import multiply_panels
+    from openlrm.ops.host.panels import multiply_panels
 
+    _check_panels(x, "x")
+    check_array(weight, "weight", (None, len(x) * WIDTH), contiguous=False)
+    check_array(bias, "bias", (len(bias) and len(weight),))
+    check_array(out, "out", (len(weight) // WIDTH, *x.shape[1:]))
+    # Packed at every call: a hundredth of a product's time, where kept tiles would be a second copy of the model, and
+    # wrong once a weight is changed in place.
     options = (x, pack_tiles(weight.T), bias, activate, onto)
     _over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
 
 
 def pack_tiles(matrix: np.ndarray) -> np.ndarray:
     """Tiles of a matrix (K, N), flat, as the compiled products take them."""
-    from openlrm.ops.host_linear import pack
+    from openlrm.ops.host.linear import pack
 
+    check_array(matrix, "a matrix to pack", (None, None), contiguous=False)
+    if matrix.shape[0] % WIDTH or matrix.shape[1] % WIDTH:
+        raise ValueError(f"a matrix to pack has shape {matrix.shape}, expected multiples of {WIDTH}")
     tiles = aligned_array(matrix.size)
     spread_ranges(lambda first, last: pack(matrix, first, last, tiles), matrix.shape[1], WIDTH)
     return tiles
+
+
+def _check_panels(x: np.ndarray, name: str) -> None:
+    check_array(x, name, (None, None, WIDTH))
+    if x.shape[1] % WIDTH:
+        raise ValueError(f"{name} has {x.shape[1]} rows, expected a multiple of {WIDTH}")
 
 
 def _over_rows(work, x: np.ndarray) -> None:

@@ -12,13 +12,14 @@ from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import pack_tiles
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import check_array, host_array
+from openlrm.ops.host.sizes import WIDTH
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
 _TASK_NUMBERS = 65536
-# Products: widths the compiled tiles divide, rows from which they pay.
-_TILE_WIDTH, _LEAST_ROWS = 64, 16
+# Rows from which the compiled products pay.
+_LEAST_ROWS = 16
 
 
 class AddBias(nn.Cell):
@@ -49,17 +50,19 @@ class HostLinear(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
         x, weight, bias = map(host_array, (x, weight, bias))
+        check_array(x, "x", (None, weight.shape[1]))
+        check_array(bias, "bias", (len(bias) and len(weight),))
         return Tensor.from_numpy(_host_product(x, weight.T, bias))
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
-        from openlrm.ops.host_linear import weight_gradient
+        from openlrm.ops.host.linear import weight_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
         dx = _host_product(dout, weight, np.empty(0, np.float32))
         dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
         # Outputs of a task: all rows are gone through once for each.
-        step = max(_TILE_WIDTH, len(weight) // (2 * host_threads()) // _TILE_WIDTH * _TILE_WIDTH)
+        step = max(WIDTH, len(weight) // (2 * host_threads()) // WIDTH * WIDTH)
         spread_ranges(lambda first, last: weight_gradient(dout, x, first, last, dweight, dbias), len(weight), step)
         dbias = dbias if bias.shape[0] else np.empty(0, np.float32)
         return tuple(map(Tensor.from_numpy, (dx, dweight, dbias)))
@@ -67,10 +70,10 @@ class HostLinear(nn.Cell):
 
 def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """X M + b: (P, K), (K, N), (N,) or empty -> (P, N)."""
-    from openlrm.ops.host_linear import multiply
+    from openlrm.ops.host.linear import multiply
 
     tiles, out = pack_tiles(matrix), np.empty((len(x), matrix.shape[1]), np.float32)
-    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), 2 * _TILE_WIDTH)
+    spread_ranges(lambda first, last: multiply(x, tiles, bias, first, last, out), len(x), 2 * WIDTH)
     return out
 
 
@@ -83,7 +86,7 @@ _NO_BIAS = Tensor(np.empty(0, np.float32))
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: (P, K), (N, K), (N,) or None -> (P, N)."""
     width, inner = weight.shape
-    if host_kernels() and width % _TILE_WIDTH == 0 and inner % _TILE_WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
+    if host_kernels() and width % WIDTH == 0 and inner % WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
         return _host_linear(x, weight, _NO_BIAS if bias is None else bias)
     y = _matmul(x, weight)
     return y if bias is None else _add_bias(y, bias)
@@ -120,9 +123,11 @@ class HostLayerNorm(nn.Cell):
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(..., D), (D,), (D,) -> (..., D)."""
-        from openlrm.ops.host_layers import layer_norm
+        from openlrm.ops.host.layers import layer_norm
 
         x, weight, bias = map(host_array, (x, weight, bias))
+        for array, name in ((weight, "weight"), (bias, "bias")):
+            check_array(array, name, x.shape[-1:])
         out = np.empty_like(x)
         rows, targets = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
 
@@ -134,7 +139,7 @@ class HostLayerNorm(nn.Cell):
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
-        from openlrm.ops.host_layers import layer_norm_gradient
+        from openlrm.ops.host.layers import layer_norm_gradient
 
         x, weight, dout = map(host_array, (x, weight, dout))
         width = x.shape[-1]
@@ -213,13 +218,13 @@ class HostGELU(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """Any shape."""
-        from openlrm.ops.host_layers import gelu
+        from openlrm.ops.host.layers import gelu
 
         return self._over_rows(gelu, x)
 
     def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
         """Gradient of the argument."""
-        from openlrm.ops.host_layers import gelu_gradient
+        from openlrm.ops.host.layers import gelu_gradient
 
         return (self._over_rows(gelu_gradient, x, dout),)
 

@@ -1,6 +1,6 @@
 """Bilinear sampling of a triplane, in three forms of the same arithmetic.
 
-PyNative on a CPU: two compiled loops (`openlrm.ops.host_sampling`). Ascend: grid_sample. Graph mode on a CPU: one row
+PyNative on a CPU: two compiled loops (`openlrm.ops.host.sampling`). Ascend: grid_sample. Graph mode on a CPU: one row
 gather, as follows.
 A texel's row in the table holds the four corners of its cell, channel-last, so a point reads three rows (one a
 plane) and mixes 12 vectors. A border of zero texels stands for "zeros outside": no validity mask is needed.
@@ -12,9 +12,14 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
+from openlrm.ops.host.arrays import check_array, host_array
+from openlrm.utils.threads import host_threads, spread_ranges
 
 # (column axis, row axis) of the three planes: (x, y), (x, z), (z, y).
 PLANE_AXES = ((0, 1), (0, 2), (2, 1))
+
+# Points of one task of the compiled loop: about a millisecond.
+_TASK_POINTS = 4096
 
 
 def _corner_matrices() -> tuple[np.ndarray, ...]:
@@ -125,38 +130,44 @@ class HostSample(nn.Cell):
 
     def construct(self, planes: Tensor, points: Tensor) -> Tensor:
         """(N, 3, C, H, W), (N, P, 3) -> (N, P, 3 * C)."""
-        from openlrm.ops.host_sampling import sample_planes
+        from openlrm.ops.host.sampling import sample_planes
 
         n, _, channels, _, _ = planes.shape
+        points = host_array(points)
+        check_array(points, "points", (n, None, 3))
         out = np.empty((n, points.shape[1], 3 * channels), np.float32)
-        for table, where, target in zip(_channel_last(planes), _contiguous(points), out, strict=True):
-            sample_planes(table, where, target)
+        for table, where, target in zip(_channel_last(planes), points, out, strict=True):
+
+            def work(first: int, last: int, table=table, where=where, target=target) -> None:
+                sample_planes(table, where, first, last, target)
+
+            spread_ranges(work, len(where), _TASK_POINTS)
         return Tensor.from_numpy(out)
 
     def bprop(self, planes: Tensor, points: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of the planes; zeros for the points."""
-        import numba
-
-        from openlrm.ops.host_sampling import scatter_planes
+        from openlrm.ops.host.sampling import scatter_planes
 
         _, _, channels, height, width = planes.shape
         gradients = np.empty(planes.shape, np.float32)
-        for i, (where, features) in enumerate(zip(_contiguous(points), _contiguous(dout), strict=True)):
-            parts = np.zeros((numba.get_num_threads(), 3, height, width, channels), np.float32)
-            scatter_planes(features, where, parts)
-            gradients[i] = parts.sum(0).transpose(0, 3, 1, 2)
+        for i, (where, features) in enumerate(zip(host_array(points), host_array(dout), strict=True)):
+            # A share of the points for each sum, whatever thread takes it: the same result every time.
+            step = max(1, -(-len(where) // host_threads()))
+            sums = np.zeros((-(-len(where) // step), 3, height, width, channels), np.float32)
+
+            def work(first: int, last: int, where=where, features=features, sums=sums, step=step) -> None:
+                scatter_planes(features, where, first, last, sums[first // step])
+
+            spread_ranges(work, len(where), step)
+            gradients[i] = sums.sum(0).transpose(0, 3, 1, 2)
         return Tensor.from_numpy(gradients), ops.zeros_like(points)
 
 
 _host_sample = HostSample()
 
 
-def _contiguous(x: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(x.asnumpy())
-
-
 def _channel_last(planes: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(planes.asnumpy().transpose(0, 1, 3, 4, 2))
+    return np.ascontiguousarray(host_array(planes).transpose(0, 1, 3, 4, 2))
 
 
 def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
-"""The fused products on panels, against formulas in float64; and the threads they are spread over."""
+"""The fused products on panels, against formulas in float64."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from openlrm.ops import fused
-from openlrm.ops.host import aligned_array, scratch
-from openlrm.utils.threads import spread
+from openlrm.ops.host.arrays import aligned_array, scratch
 
 erf = np.vectorize(math.erf)
 
@@ -113,18 +113,35 @@ def test_arrays_begin_at_a_cache_line():
             assert array.shape == (count,) and array.ctypes.data % 64 == 0
 
 
-def test_every_task_is_done_once():
-    done = []
-    spread(done.append, 1000)
-    assert sorted(done) == list(range(1000))
-    spread(done.append, 0)
-    assert len(done) == 1000
+@pytest.mark.parametrize(
+    ("name", "wrong", "error", "said"),
+    [
+        ("x", lambda x: x.astype(np.float64), TypeError, "x is float64"),
+        ("x", lambda x: x[:, ::2], TypeError, "x is not C-contiguous"),
+        ("x", lambda x: x[:, :60].copy(), ValueError, "multiple of 64"),
+        ("x", lambda x: x[0], ValueError, "expected (any, any, 64)"),
+        ("weight", lambda weight: weight.astype(np.float16), TypeError, "weight is float16"),
+        ("weight", lambda weight: weight[:, :64], ValueError, "expected (any, 128)"),
+        ("bias", lambda bias: bias[:64], ValueError, "expected (192)"),
+        ("out", lambda out: out[:2], ValueError, "expected (3, 128, 64)"),
+        ("out", lambda out: out.transpose(0, 2, 1).copy().transpose(0, 2, 1), TypeError, "out is not C-contiguous"),
+    ],
+)
+def test_arrays_that_do_not_fit(name, wrong, error, said):
+    arrays = {"x": fused.to_panels(random(128, 128)), "weight": random(192, 128), "bias": random(192)}
+    arrays["out"] = fused.panels(192, 128)
+    fused.product(**arrays)
+    with pytest.raises(error, match=re.escape(said)):
+        fused.product(**{**arrays, name: wrong(arrays[name])})
 
 
-def test_an_error_in_a_task_is_raised():
-    def work(task: int) -> None:
-        if task == 3:
-            raise ValueError("task 3")
-
-    with pytest.raises(ValueError, match="task 3"):
-        spread(work, 10)
+def test_attention_of_arrays_that_do_not_fit():
+    q, k = fused.to_panels(random(64, 128)), fused.to_panels(random(128, 128))
+    for arrays, said in [
+        ((q, k, k[:, :64].copy(), 64), "v has shape"),
+        ((q, k[:1], k[:1], 64), "k has shape"),
+        ((q, k, k, 129), "keys=129"),
+        ((q, k, k, 0), "keys=0"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            fused.attend(*arrays, fused.panels(128, 64))

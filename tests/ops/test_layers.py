@@ -173,3 +173,11 @@ def test_linear_takes_tiles_only_where_they_fit(pynative, monkeypatch):
     for rows, inner, width in [(16, 64, 64), (15, 64, 64), (16, 65, 64), (16, 64, 63), (200, 128, 64)]:
         linear(Tensor(random(rows, inner)), Tensor(random(width, inner)))
     assert used == [(16, 64), (200, 128)]
+
+
+@pytest.mark.parametrize("dtype", [ms.float16, ms.float64])
+def test_compiled_layers_say_what_they_take(dtype):
+    x = Tensor(np.ones((32, 64)), dtype)
+    for layer in (Linear(64, 64), LayerNorm(64), gelu):
+        with pytest.raises(TypeError, match="compiled loops take float32"):
+            layer(x)

@@ -10,7 +10,7 @@ from mindspore import Parameter, Tensor, nn
 from openlrm.nn.encoders.presets import EncoderSpec
 from openlrm.ops import fused
 from openlrm.ops.fused import WIDTH, InferenceOnly
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 
 if TYPE_CHECKING:
     from openlrm.nn.encoders.vit import Block

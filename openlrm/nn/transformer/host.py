@@ -9,7 +9,7 @@ from mindspore import Tensor, nn
 
 from openlrm.ops import fused
 from openlrm.ops.fused import WIDTH, InferenceOnly
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 
 if TYPE_CHECKING:
     from openlrm.nn.transformer.decoder import ModLN, TriplaneLayer

@@ -243,7 +243,7 @@ def test_numba_is_imported_only_when_used():
         "import sys\n"
         "from openlrm.representations.triplane.host import HostRenderer\n"
         "assert 'numba' not in sys.modules\n"
-        "from openlrm.representations.triplane.host import kernels\n"
+        "from openlrm.representations.triplane.host import render\n"
         "assert 'numba' in sys.modules\n"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from openlrm.ops.host import aligned_array
+from openlrm.ops.host.arrays import aligned_array
+from openlrm.ops.host.sizes import WIDTH
 
+HIDDEN = WIDTH
+"""Width of the decoder's hidden layers."""
 DECODER_NAMES = tuple(f"net.{layer}.{kind}" for layer in (0, 2, 4, 6) for kind in ("weight", "bias"))
 """Weights of the field's decoder, weights (out, in) and biases (out,)."""
 
 
-def lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray]):
+class Field(NamedTuple):
+    """A triplane and its decoder, laid out for the kernels; all float32, C-contiguous.
+
+    Attributes:
+        side: texels a side of a plane in its ring of zero texels, H + 2.
+        table: (3 * side * side * HIDDEN,) planes times the decoder's first layer, channel-last, in that ring.
+        bias: (HIDDEN,) of the first layer.
+        weight1: (HIDDEN * HIDDEN,), input-major.
+        bias1: (HIDDEN,).
+        weight2: as weight1.
+        bias2: (HIDDEN,).
+        head: (4, HIDDEN), raw density and the colours' logits.
+        head_bias: (4,).
+        occupied: (G, G, G) uint8, cells of the cube by x, y, z that may hold density worth seeing; (1, 1, 1) of one
+            where nothing is known.
+    """
+
+    side: int
+    table: np.ndarray
+    bias: np.ndarray
+    weight1: np.ndarray
+    bias1: np.ndarray
+    weight2: np.ndarray
+    bias2: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+    occupied: np.ndarray
+
+
+class FieldGradient(NamedTuple):
+    """Sums of the gradients of a `Field`, laid out as it is."""
+
+    table: np.ndarray
+    bias: np.ndarray
+    weight1: np.ndarray
+    bias1: np.ndarray
+    weight2: np.ndarray
+    bias2: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+
+
+def lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray]) -> Field:
     """Fold the decoder's first layer into the planes: bilinear sampling is linear, so the two commute.
 
     Args:
         planes: (3, C, H, H) float32.
         decoder: by `DECODER_NAMES`.
 
-    Returns:
-        `kernels.Field`.
-
     Raises:
         ValueError: planes that are not square or do not fit the decoder.
     """
-    # Importing numba takes a third of a second, which a run without rendering should not pay.
-    from openlrm.representations.triplane.host import kernels
-
     _, channels, height, width = planes.shape
     first = decoder["net.0.weight"]
-    expected = (kernels.HIDDEN, 3 * channels)
+    expected = (HIDDEN, 3 * channels)
     if height != width or first.shape != expected:
         raise ValueError(f"planes {planes.shape} do not fit a first layer {first.shape}, expected {expected}")
     folded = _texels(planes) @ _per_plane(first).transpose(0, 2, 1)
@@ -43,14 +84,14 @@ def lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray]):
         decoder["net.6.weight"],
         decoder["net.6.bias"],
     ]
-    return kernels.Field(height + 2, *map(_aligned, arrays), np.ones((1, 1, 1), np.uint8))
+    return Field(height + 2, *map(_aligned, arrays), np.ones((1, 1, 1), np.uint8))
 
 
-def unfold(sums, planes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def unfold(sums: FieldGradient, planes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Gradients of planes (3, C, H, H) and of the decoder's weights, in the order of `DECODER_NAMES`.
 
     Args:
-        sums: `kernels.FieldGradient`.
+        sums: as the loops left them.
         planes: (3, C, H, H) of `lay_out`.
         first: (HIDDEN, 3 C), the decoder's first weight.
     """

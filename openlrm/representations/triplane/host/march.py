@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.ops.host import host_array
-from openlrm.representations.triplane.host.field import DECODER_NAMES, lay_out, unfold
+from openlrm.ops.host.arrays import host_array
+from openlrm.representations.triplane.host.field import DECODER_NAMES, Field, FieldGradient, lay_out, unfold
 from openlrm.utils.threads import host_threads, spread, spread_ranges
 
 # Rays of one task.
@@ -33,7 +33,7 @@ class HostMarch(nn.Cell):
         Returns:
             (N, B, 5): colour without background, weighted depth, total weight; (N, B, 2 S): depths of the samples.
         """
-        from openlrm.representations.triplane.host import kernels
+        from openlrm.representations.triplane.host.render import render_rays
 
         names = dict(zip(DECODER_NAMES, map(host_array, decoder), strict=True))
         rays, noise, u = host_array(rays), host_array(noise), np.sort(host_array(u), axis=-1)
@@ -45,14 +45,14 @@ class HostMarch(nn.Cell):
 
             def render(first: int, last: int, i: int = i, field=field) -> None:
                 part = (i, slice(first, last))
-                kernels.render_rays(field, rays[part], noise[part], u[part], mixed[part], depths[part])
+                render_rays(field, rays[part], noise[part], u[part], mixed[part], depths[part])
 
             spread_ranges(render, count, _TASK_RAYS)
         return Tensor.from_numpy(mixed), Tensor.from_numpy(depths)
 
     def bprop(self, planes, rays, noise, u, *rest) -> tuple:
         """Gradients of the arguments; zeros for rays, noise and u."""
-        from openlrm.representations.triplane.host import kernels
+        from openlrm.representations.triplane.host.gradient import backpropagate_rays
 
         *decoder, out, dout = rest
         names = dict(zip(DECODER_NAMES, map(host_array, decoder), strict=True))
@@ -62,23 +62,21 @@ class HostMarch(nn.Cell):
         of_planes, of_decoder = np.empty(planes.shape, np.float32), None
         for i, of_object in enumerate(plane_array):
             field = lay_out(of_object, names)
-            sums = [_zeros_like(field, kernels) for _ in range(host_threads())]
+            sums = [_zeros_like(field) for _ in range(host_threads())]
 
             def backpropagate(share: int, i: int = i, field=field, sums=sums) -> None:
                 # A fixed share of the rays for each sum: the same result however the threads run.
                 for first in range(share * _TASK_RAYS, depths.shape[1], len(sums) * _TASK_RAYS):
                     part = (i, slice(first, first + _TASK_RAYS))
-                    kernels.backpropagate_rays(
-                        field, *transposed, where[part], depths[part], of_mixed[part], sums[share]
-                    )
+                    backpropagate_rays(field, *transposed, where[part], depths[part], of_mixed[part], sums[share])
 
             spread(backpropagate, len(sums))
-            total = kernels.FieldGradient(*(np.sum(parts, axis=0) for parts in zip(*sums, strict=True)))
+            total = FieldGradient(*(np.sum(parts, axis=0) for parts in zip(*sums, strict=True)))
             of_planes[i], weights = unfold(total, of_object, names["net.0.weight"])
             of_decoder = weights if of_decoder is None else [a + b for a, b in zip(of_decoder, weights, strict=True)]
         gradients = [Tensor.from_numpy(np.ascontiguousarray(array)) for array in (of_planes, *of_decoder)]
         return gradients[0], ops.zeros_like(rays), ops.zeros_like(noise), ops.zeros_like(u), *gradients[1:]
 
 
-def _zeros_like(field, kernels):
-    return kernels.FieldGradient(*(np.zeros_like(getattr(field, name)) for name in kernels.FieldGradient._fields))
+def _zeros_like(field: Field) -> FieldGradient:
+    return FieldGradient(*(np.zeros_like(getattr(field, name)) for name in FieldGradient._fields))

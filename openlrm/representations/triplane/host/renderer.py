@@ -26,10 +26,6 @@ class HostRenderer:
     """
 
     def __init__(self, planes: np.ndarray, decoder: dict[str, np.ndarray], samples_per_ray: int):
-        # Importing numba takes a third of a second, which a run without rendering should not pay.
-        from openlrm.representations.triplane.host import kernels
-
-        self._kernels = kernels
         samples = samples_per_ray // 2
         self._noise = np.full(samples, 0.5, np.float32)
         self._u = ((np.arange(samples) + 0.5) / samples).astype(np.float32)
@@ -55,13 +51,16 @@ class HostRenderer:
             float32 colour (size, size, 3), not clipped; distance from the camera centre (size, size), the farthest
             coarse sample of the frame where there is no weight; total weight (size, size).
         """
+        # Here, since importing numba takes a third of a second, which a run without rendering should not pay.
+        from openlrm.representations.triplane.host import rays, render
+
         camera, grey = np.ascontiguousarray(camera, np.float32), np.float32(background)
-        missed = self._kernels.frame_span(camera, size)
+        missed = rays.frame_span(camera, size)
         rgb, bounds = np.empty((size, size, 3), np.float32), np.empty((size, 2), np.float32)
         depth, mask = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
 
         def render_rows(first: int, last: int) -> None:
-            self._kernels.render_rows(
+            render.render_rows(
                 self._field, camera, (first, last), missed, self._noise, self._u, grey, rgb, depth, mask, bounds
             )
 
@@ -77,11 +76,13 @@ class HostRenderer:
         return self._ask(points, np.empty((0, 3), np.float32))[0]
 
     def _ask(self, points: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from openlrm.representations.triplane.host.decoder import evaluate_points
+
         points = np.ascontiguousarray(points, np.float32)
         density = np.empty(len(points), np.float32)
 
         def evaluate(first: int, last: int) -> None:
-            self._kernels.evaluate_points(self._field, points[first:last], density[first:last], rgb[first:last])
+            evaluate_points(self._field, points[first:last], density[first:last], rgb[first:last])
 
         spread_ranges(evaluate, len(points), _TASK_POINTS)
         return density, rgb

@@ -1,22 +1,12 @@
-"""Inner loops of the compiled kernels: products of small tiles. Rows are WIDTH numbers, arrays are flat.
-
-Numba's cache looks at the file of a cached function only: after a change here, remove the `__pycache__` folders of
-the files that call these.
-"""
+"""Inner loops of the compiled kernels: products of small tiles. Rows are WIDTH numbers, arrays are flat."""
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-f32 = np.float32
-WIDTH = 64
-"""Numbers in a row: a head of every released size, and a hidden layer of the field's decoder."""
-GROUP = 4
-"""Rows worked on at once."""
-
-# Sums may be reordered, so that they are vectorised; infinities and NaNs keep their meaning.
-_REORDER = {"contract", "nsz", "reassoc"}
+from openlrm.ops.host.functions import REORDER, f32
+from openlrm.ops.host.sizes import WIDTH
 
 
 @njit
@@ -30,7 +20,7 @@ def aligned(count):
     return room[first : first + count]
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def multiply_group(rows, weight, out):
     """Add rows (GROUP, WIDTH) times weight (WIDTH, WIDTH) to out (GROUP, WIDTH).
 
@@ -52,7 +42,7 @@ def multiply_group(rows, weight, out):
             out[3 * n + j] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def outer_group(rows, other, out):
     """Add rows^T other, both (GROUP, WIDTH), to out (WIDTH, WIDTH)."""
     n = WIDTH

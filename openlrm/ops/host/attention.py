@@ -9,17 +9,15 @@ import math
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT, LOG2_E, power_of_two
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, multiply_group, outer_group
+from openlrm.ops.host.functions import EXACT, LOG2_E, REORDER, f32, power_of_two
+from openlrm.ops.host.sizes import GROUP, TILE, WIDTH
+from openlrm.ops.host.tiles import aligned, multiply_group, outer_group
+from openlrm.utils.compiled import compiled
 
-f32 = np.float32
-TILE = WIDTH * WIDTH
 _NONE = f32(-1e30)
 """Score of a key that is not there."""
 _MOST = f32(2**20)
 """Sum of a tile's exponentials from which on all are made relative to the tile's largest score."""
-
-_REORDER = EXACT | {"reassoc"}
 
 
 @njit(fastmath=EXACT)
@@ -41,28 +39,28 @@ def _column_tiles(x, tiles):
             tile[j * WIDTH + i % WIDTH] = x[i, j]
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _multiply_tile(rows, weight, out):
     """Out = rows times weight, all (WIDTH, WIDTH)."""
     out[:] = f32(0)
     _add_product(rows, weight, out)
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _add_product(rows, weight, out):
     group = GROUP * WIDTH
     for p in range(0, TILE, group):
         multiply_group(rows[p : p + group], weight, out[p : p + group])
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _add_outer(rows, other, out):
     group = GROUP * WIDTH
     for p in range(0, TILE, group):
         outer_group(rows[p : p + group], other[p : p + group], out)
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _powers(row, shift, out):
     """Out = 2^(row - shift), at most 2^100; returns their sum."""
     total = f32(0)
@@ -73,7 +71,7 @@ def _powers(row, shift, out):
     return total
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _sum_of_products(row, other):
     total = f32(0)
     for j in range(WIDTH):
@@ -87,7 +85,7 @@ def padded(count):
     return (count + WIDTH - 1) // WIDTH * TILE
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def attend(q, k, v, scale, first, last, out, logarithms, room):
     """Softmax(Q K^T) V of one head for the queries first..last.
 
@@ -139,7 +137,7 @@ def attend(q, k, v, scale, first, last, out, logarithms, room):
                 out[start + i, j] = mixed[i * WIDTH + j] * share
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv, room):
     """Gradients of `attend` for one head: dS = P * (dO V^T - rowsum(dO * O)), tile by tile.
 

@@ -4,9 +4,8 @@ import math
 
 from numba import njit
 
-from openlrm.ops.host_functions import DIVIDES, EXACT, exponential, f32
-
-_REORDER = EXACT | {"reassoc"}
+from openlrm.ops.host.functions import DIVIDES, EXACT, REORDER, exponential, f32
+from openlrm.utils.compiled import compiled
 
 
 @njit(fastmath=EXACT, **DIVIDES)
@@ -25,7 +24,7 @@ def _normal(x):
     return density, p * t * density
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True, **DIVIDES)
+@compiled(fastmath=EXACT, **DIVIDES)
 def gelu(x, out):
     """X times the normal distribution's probability below it; flat arrays."""
     for j in range(len(x)):
@@ -33,7 +32,7 @@ def gelu(x, out):
         out[j] = x[j] * (tail if x[j] < 0 else f32(1) - tail)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True, **DIVIDES)
+@compiled(fastmath=EXACT, **DIVIDES)
 def gelu_gradient(x, dout, dx):
     """Gradient of `gelu`: P(x) + x p(x)."""
     height = f32(1 / math.sqrt(2 * math.pi))
@@ -43,7 +42,7 @@ def gelu_gradient(x, dout, dx):
         dx[j] = dout[j] * (below + x[j] * density * height)
 
 
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def mean_and_scale(row, epsilon):
     """Mean of a row and one over its standard deviation."""
     total = f32(0)
@@ -56,7 +55,7 @@ def mean_and_scale(row, epsilon):
     return mean, f32(1) / math.sqrt(total / f32(len(row)) + epsilon)
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def layer_norm(x, weight, bias, epsilon, out):
     """Rows (P, D) to mean 0 and variance 1, times weight (D,), plus bias (D,)."""
     for p in range(len(x)):
@@ -66,7 +65,7 @@ def layer_norm(x, weight, bias, epsilon, out):
             target[j] = (row[j] - mean) * scale * weight[j] + bias[j]
 
 
-@njit(fastmath=_REORDER, nogil=True, cache=True)
+@compiled(fastmath=REORDER)
 def layer_norm_gradient(x, weight, epsilon, dout, dx, dweight, dbias):
     """Gradient of `layer_norm`: writes dx (P, D), adds to dweight (D,) and dbias (D,)."""
     for p in range(len(x)):

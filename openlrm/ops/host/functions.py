@@ -12,6 +12,8 @@ LOG2_E = f32(math.log2(math.e))
 
 EXACT = {"contract", "nsz"}
 """What the compiler may do: infinities and NaNs keep their meaning, sums their order."""
+REORDER = EXACT | {"reassoc"}
+"""For sums that are vectorised: their order may change."""
 DIVIDES = {"error_model": "numpy"}
 """For loops with a division: Python's error when it is by zero would keep them from being vectorised."""
 

@@ -7,15 +7,14 @@ or out of them; a panel is also what a head of attention takes. P is a multiple 
 import numpy as np
 from numba import njit
 
-from openlrm.ops.host_functions import EXACT
-from openlrm.ops.host_layers import gelu
-from openlrm.ops.host_tiles import GROUP, WIDTH, aligned, f32, multiply_group
+from openlrm.ops.host.functions import EXACT, REORDER, f32
+from openlrm.ops.host.layers import gelu
+from openlrm.ops.host.sizes import GROUP, TILE, WIDTH
+from openlrm.ops.host.tiles import aligned, multiply_group
+from openlrm.utils.compiled import compiled
 
-TILE = WIDTH * WIDTH
-_REORDER = EXACT | {"reassoc"}
 
-
-@njit(fastmath=_REORDER)
+@njit(fastmath=REORDER)
 def _sums(panels, block, of_squares, sums):
     """Sum each of the WIDTH rows from `block` on, or its squares: panels (K / WIDTH, P, WIDTH) -> sums (WIDTH,)."""
     sums[:] = f32(0)
@@ -28,7 +27,7 @@ def _sums(panels, block, of_squares, sums):
             sums[i] += total
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def norm_panels(x, norm, epsilon, first, last, out):
     """LayerNorm of rows first..last, multiples of WIDTH.
 
@@ -62,7 +61,7 @@ def norm_panels(x, norm, epsilon, first, last, out):
                     target[j] = target[j] * scale * gain[j] + offset[j]
 
 
-@njit(fastmath=EXACT, nogil=True, cache=True)
+@compiled(fastmath=EXACT)
 def multiply_panels(x, tiles, bias, activate, onto, first, last, out):
     """Rows first..last, multiples of WIDTH, of out = x times a packed matrix, plus bias.
 
@@ -70,7 +69,7 @@ def multiply_panels(x, tiles, bias, activate, onto, first, last, out):
 
     Args:
         x: (K / WIDTH, P, WIDTH).
-        tiles: of `host_linear.pack`, for a matrix (K, N).
+        tiles: of `host.linear.pack`, for a matrix (K, N).
         bias: (N,) or empty.
         activate: whether an exact GELU follows.
         onto: whether the products are added to out's numbers, as by a residual connection.

@@ -5,8 +5,8 @@ import pytest
 from numba import njit
 from scipy import special
 
-from openlrm.ops import host_functions
-from openlrm.ops.host_tiles import aligned, mix_rows
+from openlrm.ops.host import functions
+from openlrm.ops.host.tiles import aligned, mix_rows
 
 X = np.concatenate([np.linspace(-87, 87, 20001), [0, -0.0, 1e-30, -1e-30]]).astype(np.float32)
 
@@ -14,7 +14,7 @@ X = np.concatenate([np.linspace(-87, 87, 20001), [0, -0.0, 1e-30, -1e-30]]).asty
 def over(function, x: np.ndarray) -> np.ndarray:
     """By a loop, as the kernels use them."""
 
-    @njit(fastmath=host_functions.EXACT, **host_functions.DIVIDES)
+    @njit(fastmath=functions.EXACT, **functions.DIVIDES)
     def loop(x, out):
         for j in range(len(x)):
             out[j] = function(x[j])
@@ -36,7 +36,7 @@ def over(function, x: np.ndarray) -> np.ndarray:
 )
 def test_accuracy(name, exact, tolerance):
     """Relative, down to the smallest results."""
-    found, expected = over(getattr(host_functions, name), X), exact(X.astype(np.float64))
+    found, expected = over(getattr(functions, name), X), exact(X.astype(np.float64))
     assert np.abs(found / expected - 1).max() < tolerance
 
 
@@ -46,7 +46,7 @@ def test_accuracy(name, exact, tolerance):
 )
 def test_far_out(name, low, high):
     """Infinities go to the limits, a NaN stays one."""
-    below, above, none = over(getattr(host_functions, name), np.array([-np.inf, np.inf, np.nan], np.float32))
+    below, above, none = over(getattr(functions, name), np.array([-np.inf, np.inf, np.nan], np.float32))
     assert abs(below - low) < 2e-38 and np.isnan(none)
     assert high is None or above == high
 
