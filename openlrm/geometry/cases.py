@@ -1,4 +1,4 @@
-"""What a cube's 256 sign patterns do to dual marching cubes, derived from the rules (Nielson, Dual Marching Cubes, 2004).
+"""A cube's 256 sign patterns in dual marching cubes (Nielson, 2004), derived from the rules.
 
 Corner i of a cube lies at (i & 1, i >> 1 & 1, i >> 2 & 1). A case is the sum of 2^i over the corners inside. Crossing
 edges of a case fall into patches; each patch makes one vertex of the dual surface.
