@@ -1,0 +1,270 @@
+"""Pictures of a mesh with gradients: mask, depth, normals and places of what each pixel sees.
+
+A z-buffer decides on the host which triangle a pixel sees; barycentrics, attributes and antialiased silhouettes are
+differentiable in the vertices (the method of Laine et al., Modular Primitives for High-Performance Differentiable
+Rendering, 2020, with silhouettes found edge by edge). Each operation is compiled loops behind a Cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from openlrm.geometry.raster import FAR, NEAR, Visible, rasterize
+from openlrm.ops.host import host_array
+from openlrm.utils.threads import spread
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeFaces:
+    """Edges of a mesh with the faces at each.
+
+    Attributes:
+        ends: (E, 2) int32 vertices.
+        firsts: (E + 1,) int64 where each edge's faces begin in `opposites`.
+        opposites: (3 F,) int32 third vertices of the faces, edge by edge.
+    """
+
+    ends: np.ndarray
+    firsts: np.ndarray
+    opposites: np.ndarray
+
+
+def find_edges(faces: np.ndarray) -> EdgeFaces:
+    """Edges of faces (F, 3)."""
+    faces = faces.astype(np.int64)
+    starts, ends, opposites = (np.roll(faces, -k, 1).reshape(-1) for k in range(3))
+    names = np.minimum(starts, ends) << 32 | np.maximum(starts, ends)
+    order = np.argsort(names)
+    names = names[order]
+    firsts = np.flatnonzero(np.diff(names, prepend=-1))
+    pairs = np.stack([names[firsts] >> 32, names[firsts] & 0xFFFFFFFF], 1)
+    return EdgeFaces(pairs.astype(np.int32), np.append(firsts, len(names)), opposites[order].astype(np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceViews:
+    """What M cameras see of a mesh.
+
+    Attributes:
+        mask: (M, 1, H, W) share of the pixel that the surface covers, with the silhouettes' gradient.
+        depth: (M, 1, H, W) along the viewing axis; 0 where nothing is seen.
+        normal: (M, 3, H, W) in the world's axes, -1..1 as 0..1; 0 where nothing is seen.
+        position: (M, H, W, 3) place in the world; 0 where nothing is seen.
+        attributes: (M, C, H, W) interpolated from the vertices; 0 where nothing is seen.
+        visible: the z-buffer of each view.
+    """
+
+    mask: Tensor
+    depth: Tensor
+    normal: Tensor
+    position: Tensor
+    attributes: Tensor
+    visible: list[Visible]
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """(P,) int32 flat indices, over views, rows and columns, of the pixels that see the surface."""
+        return np.flatnonzero(np.stack([view.face for view in self.visible]) >= 0).astype(np.int32)
+
+    def covered_positions(self) -> Tensor:
+        """(P, 3) places in the world that `pixels` see, for instance to ask a colour network about."""
+        return ops.gather(self.position.reshape(-1, 3), Tensor(self.pixels), 0)
+
+    def paint(self, values: Tensor, background: float = 1.0) -> Tensor:
+        """Pictures (M, C, H, W) of values (P, C) at `pixels` before a background."""
+        views, _, height, width = self.mask.shape
+        rows = np.full(views * height * width, len(self.pixels), np.int32)
+        rows[self.pixels] = np.arange(len(self.pixels))
+        channels = values.shape[1]
+        ground = ops.full((1, channels), background, dtype=values.dtype)
+        values = ops.concat([values, ground]) if len(self.pixels) else ground
+        return ops.gather(values, Tensor(rows), 0).reshape(views, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def render_surface(
+    vertices: Tensor,
+    faces: np.ndarray,
+    w2c: np.ndarray,
+    intrinsics: np.ndarray,
+    size: tuple[int, int],
+    attributes: Tensor | None = None,
+    antialias: bool = True,
+    near: float = NEAR,
+    far: float = FAR,
+) -> SurfaceViews:
+    """Render a mesh from both sides; gradients go to vertices and attributes.
+
+    Args:
+        vertices: (V, 3), float32 or float64.
+        faces: (F, 3) indices, numpy.
+        w2c: (M, 4, 4) world to camera, OpenGL axes.
+        intrinsics: (4,) or (M, 4): fx, fy, cx, cy divided by the picture's side.
+        size: height and width in pixels.
+        attributes: (V, C) of the vertices, such as colours.
+        antialias: blend mask and normals at silhouettes. Otherwise no gradient knows where the surface ends.
+        near: least depth that is seen.
+        far: greatest depth that is seen.
+
+    Raises:
+        UserError: as `rasterize`.
+    """
+    faces = np.ascontiguousarray(faces, np.int32)
+    visible = rasterize(host_array(vertices), faces, w2c, intrinsics, size, near, far)
+    normals = vertex_normals(vertices, faces)
+    varying = normals if attributes is None else ops.concat([normals, attributes], 1)
+    drawn = _interpolate(vertices, varying, faces, visible)
+    covered = Tensor.from_numpy(np.stack([view.face for view in visible])[..., None] >= 0).astype(vertices.dtype)
+    edges = ops.concat([covered, drawn[..., 4:7]], -1)
+    if antialias:
+        edges = _antialias(edges, vertices, find_edges(faces), visible, near)
+    normal = edges[..., 1:4]
+    # As ops.normalize, whose gradient at 0 is not finite.
+    length = ops.sqrt(ops.clamp((normal * normal).sum(-1, keepdims=True), 1e-20))
+    normal = (normal / length + 1) / 2 * covered
+    channels_first = (0, 3, 1, 2)
+    return SurfaceViews(
+        mask=edges[..., :1].transpose(channels_first),
+        depth=drawn[..., 3:4].transpose(channels_first),
+        normal=normal.transpose(channels_first),
+        position=drawn[..., :3],
+        attributes=drawn[..., 7:].transpose(channels_first),
+        visible=visible,
+    )
+
+
+class VertexNormals(nn.Cell):
+    """Area-weighted normals of vertices; PyNative."""
+
+    def construct(self, vertices: Tensor, faces: np.ndarray) -> Tensor:
+        """(V, 3), (F, 3) -> (V, 3) unit vectors, (0, 0, 1) where faces cancel or there are none."""
+        from openlrm.geometry.surface_kernels import normalise
+
+        normals = np.empty(vertices.shape, host_array(vertices).dtype)
+        normalise(_normal_sums(host_array(vertices), faces), normals)
+        return Tensor.from_numpy(normals)
+
+    def bprop(self, vertices, faces, out, dout) -> tuple:
+        """Gradient of the vertices."""
+        from openlrm.geometry.surface_kernels import normals_gradient
+
+        places = host_array(vertices)
+        dvertices = np.zeros_like(places)
+        normals_gradient(places, faces, _normal_sums(places, faces), host_array(dout), dvertices)
+        return Tensor.from_numpy(dvertices), None
+
+
+def _normal_sums(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    from openlrm.geometry.surface_kernels import sum_normals
+
+    sums = np.zeros(vertices.shape)
+    sum_normals(vertices, faces, sums)
+    return sums
+
+
+class Interpolate(nn.Cell):
+    """Place, depth and attributes of what each pixel sees; PyNative."""
+
+    def construct(self, vertices: Tensor, attributes: Tensor, faces: np.ndarray, visible: Sequence[Visible]) -> Tensor:
+        """(V, 3), (V, C) -> (M, H, W, 4 + C): position, depth, attributes; zeros where a pixel sees nothing."""
+        from openlrm.geometry.surface_kernels import interpolate
+
+        vertices, attributes = host_array(vertices), host_array(attributes)
+        out = np.empty((len(visible), *visible[0].face.shape, 4 + attributes.shape[1]), vertices.dtype)
+
+        def work(i: int) -> None:
+            view = visible[i]
+            interpolate(view.face, view.points, view.lens, faces, vertices, attributes, out[i])
+
+        spread(work, len(visible))
+        return Tensor.from_numpy(out)
+
+    def bprop(self, vertices, attributes, faces, visible, out, dout) -> tuple:
+        """Gradients of vertices and attributes."""
+        from openlrm.geometry.surface_kernels import interpolate_gradient
+
+        vertices, attributes, pull = map(host_array, (vertices, attributes, dout))
+        dvertices = np.zeros((len(visible), *vertices.shape))
+        dattributes = np.zeros((len(visible), *attributes.shape))
+
+        def work(i: int) -> None:
+            view = visible[i]
+            interpolate_gradient(
+                view.face,
+                view.points,
+                view.w2c,
+                view.lens,
+                faces,
+                vertices,
+                attributes,
+                pull[i],
+                dvertices[i],
+                dattributes[i],
+            )
+
+        spread(work, len(visible))
+        sums = dvertices.sum(0).astype(vertices.dtype), dattributes.sum(0).astype(attributes.dtype)
+        return (*map(Tensor.from_numpy, sums), None, None)
+
+
+class Antialias(nn.Cell):
+    """Blend pixels at silhouettes by the area on each side, with the gradient of the silhouette's ends; PyNative."""
+
+    def construct(
+        self, images: Tensor, vertices: Tensor, edges: EdgeFaces, visible: Sequence[Visible], near: float
+    ) -> Tensor:
+        """(M, H, W, C), (V, 3) -> (M, H, W, C)."""
+        from openlrm.geometry.antialias_kernels import blend
+
+        images = host_array(images)
+        out = np.empty_like(images)
+        spread(lambda i: blend(images[i], *_find_pairs(edges, visible[i], near), out[i]), len(visible))
+        return Tensor.from_numpy(out)
+
+    def bprop(self, images, vertices, edges, visible, near, out, dout) -> tuple:
+        """Gradients of images and vertices."""
+        from openlrm.geometry.antialias_kernels import blend_gradient
+        from openlrm.geometry.surface_kernels import turn_back
+
+        images, pull = host_array(images), host_array(dout)
+        dimages, dvertices = np.empty_like(images), np.zeros((len(visible), *vertices.shape))
+
+        def work(i: int) -> None:
+            view = visible[i]
+            pairs, places = _find_pairs(edges, view, near)
+            dpoints = np.zeros(view.points.shape)
+            ends = (edges.ends, view.points, view.screen, view.lens)
+            blend_gradient(images[i], pairs, places, *ends, pull[i], dimages[i], dpoints)
+            turn_back(dpoints, view.w2c, dvertices[i])
+
+        spread(work, len(visible))
+        dvertices = dvertices.sum(0).astype(host_array(vertices).dtype)
+        return Tensor.from_numpy(dimages), Tensor.from_numpy(dvertices), None, None, None
+
+
+def _find_pairs(edges: EdgeFaces, view: Visible, near: float) -> tuple[np.ndarray, np.ndarray]:
+    """Edges and places of `antialias_kernels.find_pairs`."""
+    from openlrm.geometry.antialias_kernels import find_pairs
+
+    pairs, places = np.empty(2 * view.face.size, np.int32), np.empty(2 * view.face.size)
+    find_pairs(
+        edges.ends,
+        edges.firsts,
+        edges.opposites,
+        view.points,
+        view.screen,
+        view.lens,
+        near,
+        view.face,
+        view.depth,
+        pairs,
+        places,
+    )
+    return pairs, places
+
+
+vertex_normals, _interpolate, _antialias = VertexNormals(), Interpolate(), Antialias()
