@@ -29,6 +29,13 @@ def repo() -> Path:
 
 
 @pytest.fixture(scope="session")
+def freq_golden() -> dict[str, np.ndarray]:
+    """Arrays of freqloss/golden.npz: frequencies, frequency loss, adapters."""
+    with np.load(REPO / "tests" / "golden" / "freqloss" / "golden.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """A release folder with the miniature model (config.json + model.safetensors)."""
     return GOLDEN

@@ -7,6 +7,7 @@ chosen here, with the measured reason beside it.
 from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
+from openlrm.ops.hartley import hartley
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
 from openlrm.ops.sampling import build_table, sample_table
@@ -21,6 +22,7 @@ __all__ = [
     "conv3x3",
     "fuses_layers",
     "gelu",
+    "hartley",
     "inference_state",
     "linear",
     "marches_on_host",
