@@ -1,12 +1,14 @@
 """Rendered objects on disk, and the training data drawn from them."""
 
 from openlrm.datasets.config import DataConfig, SubsetConfig
+from openlrm.datasets.held_out import VALIDATION_LIST, training_list, validation_subsets
 from openlrm.datasets.items import TrainItems
 from openlrm.datasets.loader import batches_per_epoch, make_loader
 from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_object
 from openlrm.datasets.views import ObjectViews, ValidationItems, object_views
 
 __all__ = [
+    "VALIDATION_LIST",
     "DataConfig",
     "ObjaverseObject",
     "ObjectViews",
@@ -19,4 +21,6 @@ __all__ = [
     "make_loader",
     "object_views",
     "read_object",
+    "training_list",
+    "validation_subsets",
 ]

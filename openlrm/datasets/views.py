@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from openlrm.datasets.mixture import Mixture
 from openlrm.datasets.objaverse import ObjaverseObject, read_object
 from openlrm.datasets.regions import composite, resize_region, whole_view
 from openlrm.errors import UserError
+
+if TYPE_CHECKING:
+    from openlrm.datasets.items import TrainItems
 
 WHITE = 1.0
 
@@ -65,6 +69,8 @@ class ValidationItems:
 
     Attributes:
         uids: names of the objects.
+        render_size: side in pixels of the views, or None.
+        views: how many of each, 0 for all.
     """
 
     def __init__(
@@ -83,17 +89,35 @@ class ValidationItems:
         """
         self._config = config
         self._mixture = Mixture(config.subsets, uids)
-        self._render_size = render_size
-        self._views = views
+        self.render_size = render_size
+        self.views = views
 
     @property
     def uids(self) -> list[str]:
-        """Names of the objects, in the order of their lists."""
-        return self._mixture.uids
+        """Names of the objects, in the order of their lists, each once."""
+        return list(dict.fromkeys(self._mixture.uids))
 
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.uids)
+
+    def trained_on(self, items: TrainItems) -> list[str]:
+        """Return the uids that `items` draws from as well, by their name or their folder."""
+        return list(dict.fromkeys(items.mixture.overlap(self._mixture)))
+
+    def open(self, uid: str) -> tuple[ObjaverseObject, int]:
+        """Open an object, no picture of it, and return it with the number of views that count.
+
+        Raises:
+            UserError: no such object, one that cannot be read, or too few views.
+        """
+        if uid not in self.uids:
+            raise UserError(f"no object {uid!r}", "lists of objects")
+        source = self._mixture.read(self._mixture.uids.index(uid))
+        count = self.views or len(source)
+        if count > len(source):
+            raise UserError(f"the object has {len(source)} views, {count} are wanted", source.folder)
+        return source, count
 
     def view_item(self, uid: str) -> dict[str, np.ndarray]:
         """Return an object in the form of a training item, whole views instead of regions.
@@ -108,16 +132,11 @@ class ValidationItems:
         Raises:
             UserError: no such object, or what `object_views` refuses.
         """
-        if uid not in self.uids:
-            raise UserError(f"no object {uid!r}", "lists of objects")
         config = self._config
-        source = self._mixture.read(self.uids.index(uid))
-        count = self._views or len(source)
-        if count > len(source):
-            raise UserError(f"the object has {len(source)} views, {count} are wanted", source.folder)
+        source, count = self.open(uid)
         chosen = np.arange(count) * len(source) // count
         planes, poses = _read(source, chosen, config.normalize_camera, config.normed_dist_to_center)
-        size = self._render_size or planes.shape[2]
+        size = self.render_size or planes.shape[2]
         resized = [resize_region(view, size, (0, 0), size) for view in planes]
         item = {
             "source_camera": build_source_camera(poses[0], source.intrinsics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,17 @@ class Validator:
     Args:
         items: the objects, with their size and views set.
         objects: how many of them are looked at.
-        held_out: whether they are kept from training; only said, never checked here.
+        kind: what is said of them, `openlrm.reports.results.HELD_OUT` or another; never checked here.
+
+    Attributes:
+        measured: names their number, size and views: figures of another text are not comparable.
     """
 
-    def __init__(self, items: ValidationItems, objects: int, held_out: bool):
-        self.items, self.held_out = items, held_out
+    def __init__(self, items: ValidationItems, objects: int, kind: str):
+        self.items, self.kind = items, kind
         self.uids = items.uids[:objects]
+        digest = hashlib.sha256("\n".join(self.uids).encode()).hexdigest()[:8]
+        self.measured = f"{len(self.uids)} x {items.views} views of {items.render_size} pixels, objects {digest}"
 
     def __call__(self, model: ModelLRM) -> Validation:
         """Measure; the model is left in training state."""

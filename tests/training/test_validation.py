@@ -20,7 +20,7 @@ def items(golden_dir):
 
 
 def test_figures_are_of_the_views_beside_the_input(pynative, mini, items):
-    result = Validator(items, 5, held_out=False)(mini)
+    result = Validator(items, 5, "training")(mini)
     item = items.view_item("food_dinner")
     planes = mini.forward_planes(Tensor(item["source_image"][None]), Tensor(item["source_camera"][None]))
     shown = [v.rgb.transpose(2, 0, 1) for v in Scene(planes, mini.synthesizer).views(item["render_camera"], SIZE)]
@@ -32,6 +32,6 @@ def test_figures_are_of_the_views_beside_the_input(pynative, mini, items):
 
 
 def test_training_goes_on_after_it(pynative, mini, items):
-    Validator(items, 1, held_out=False)(mini)
+    Validator(items, 1, "training")(mini)
     assert mini.training
     assert mini.synthesizer.training

@@ -82,6 +82,8 @@ class TrainLRM(Runner):
 
         memory = self._memory(model, gradient)
         facts = self._facts(device, model, gradient, memory, len(items), per_epoch, total)
+        if validator is not None:
+            facts.append(f"validation: {len(validator.uids)} {validator.kind} objects, {validator.uids[0]} first")
         if cfg.dry_run:
             print_config(cfg)
             print_facts(facts)
@@ -142,7 +144,7 @@ class TrainLRM(Runner):
         cfg = self.config
         items = TrainItems(cfg.data, cfg.seed)
         held_out = set(cfg.val.val_uids)
-        wanted = [uid for uid in items.uids if uid not in held_out or cfg.val.val_root]
+        wanted = [uid for uid in items.uids if uid not in held_out]
         if cfg.train.overfit:
             wanted = wanted[: cfg.train.overfit]
         if not wanted:
@@ -150,18 +152,14 @@ class TrainLRM(Runner):
         return items if len(wanted) == len(items.uids) else TrainItems(cfg.data, cfg.seed, wanted)
 
     def _validator(self, items: TrainItems) -> Validator | None:
-        from openlrm.datasets import SubsetConfig, ValidationItems
+        from openlrm.training.held_out import choose_validation
         from openlrm.training.validation import Validator
 
         cfg, val = self.config, self.config.val
         if not val.val_interval and not val.stop_drop:
             return None
-        data = cfg.data
-        if val.val_root:
-            data = dataclasses.replace(data, subsets=[SubsetConfig(root_dirs=[val.val_root])])
-        held_out = bool(val.val_root or val.val_uids)
-        uids = val.val_uids or (None if val.val_root else items.uids[: val.val_objects])
-        return Validator(ValidationItems(data, uids, val.val_size, val.val_views), val.val_objects, held_out)
+        objects, kind = choose_validation(cfg.data, val, items, overfit=cfg.train.overfit > 0)
+        return Validator(objects, val.val_objects, kind)
 
     def _model(self, resumed: bool) -> ModelLRM:
         import mindspore as ms
