@@ -52,8 +52,11 @@ def shared_dir() -> Path:
 @pytest.fixture(autouse=True)
 def _log_propagates():
     """Leave the project's log as a test finds it: pytest listens at loggers that do not propagate, and at the root."""
+    logger = logging.getLogger("openlrm")
+    level = logger.level
     yield
-    logging.getLogger("openlrm").propagate = True
+    logger.propagate = True
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Rendered objects on disk, and the training data drawn from them."""
 
 from openlrm.datasets.config import DataConfig, SubsetConfig
+from openlrm.datasets.held_out import VALIDATION_LIST, training_list, validation_subsets
 from openlrm.datasets.item import Item, collate
 from openlrm.datasets.items import TrainItems
 from openlrm.datasets.loader import batches_per_epoch, make_loader
@@ -8,6 +9,7 @@ from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_o
 from openlrm.datasets.views import PosedViews, ValidationItems, object_views
 
 __all__ = [
+    "VALIDATION_LIST",
     "DataConfig",
     "Item",
     "ObjaverseObject",
@@ -22,4 +24,6 @@ __all__ = [
     "make_loader",
     "object_views",
     "read_object",
+    "training_list",
+    "validation_subsets",
 ]

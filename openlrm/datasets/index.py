@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
+from openlrm.datasets.held_out import VALIDATION_LIST
 from openlrm.datasets.inspection import Problem
 from openlrm.datasets.objaverse import META_HINT, existing_root, read_uids
 from openlrm.datasets.storage import Place, open_place
@@ -19,7 +20,8 @@ def compare_list(root: str | Place, meta_path: str | None = None) -> tuple[list[
 
     Returns:
         The uids that are there, once each, in the order of the list (or by name, without a meta.json), and what does
-        not fit: objects listed twice, objects that are not there, folders that are not listed (harmless).
+        not fit: objects listed twice or for validation too, objects that are not there, folders that no list has
+        (harmless).
 
     Raises:
         UserError: no such folder, or a list that is no list of names.
@@ -39,7 +41,10 @@ def compare_list(root: str | Place, meta_path: str | None = None) -> tuple[list[
     missing = [uid for uid in uids if not (root / uid).is_dir()]
     problems += [Problem("missing", f"listed, but there is no folder: {root / uid}") for uid in missing]
     if not meta_path:
-        unlisted = _objects_below(root, {str(PurePosixPath(uid).parent) for uid in uids}) - set(uids)
+        held_out = set(read_uids(root / VALIDATION_LIST)) if (root / VALIDATION_LIST).is_file() else set()
+        both = [uid for uid in uids if uid in held_out]
+        problems += [Problem("split", f"{uid} is in {VALIDATION_LIST} too: {meta}") for uid in both]
+        unlisted = _objects_below(root, {str(PurePosixPath(uid).parent) for uid in uids}) - set(uids) - held_out
         problems += [Problem("unlisted", f"not in meta.json: {root / uid}", True) for uid in sorted(unlisted)]
     gone = set(missing)
     return [uid for uid in uids if uid not in gone], problems

@@ -43,7 +43,8 @@ class TrainItems:
 
     Attributes:
         config: as given.
-        uids: names of the objects, one after another of every subset.
+        mixture: the objects.
+        uids: their names, one after another of every subset.
         broken: number of the broken objects reported so far, and why.
     """
 
@@ -66,19 +67,19 @@ class TrainItems:
         self.seed = seed
         self.sources = sources
         self.broken: dict[int, str] = {}
-        self._mixture = Mixture(config.subsets, uids)
+        self.mixture = Mixture(config.subsets, uids)
         self._cache = ByteCache(config.cache_mib * 2**20)
         self._order = lru_cache(maxsize=2)(self._draw_order)
-        self._object = lru_cache(maxsize=4096)(self._mixture.read)
+        self._object = lru_cache(maxsize=4096)(self.mixture.read)
 
     @property
     def uids(self) -> list[str]:
         """Names of the objects, in the order of their lists."""
-        return self._mixture.uids
+        return self.mixture.uids
 
     def __len__(self) -> int:
         """Return the number of items in an epoch: the objects of every subset times its sample rate."""
-        return len(self._mixture)
+        return len(self.mixture)
 
     def item(self, epoch: int, index: int) -> Item:
         """Draw one item.
@@ -132,7 +133,7 @@ class TrainItems:
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         # Index 0 belongs to the order; items count from 1.
-        return self._mixture.order(np.random.default_rng([self.seed, epoch, 0]))
+        return self.mixture.order(np.random.default_rng([self.seed, epoch, 0]))
 
     def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> Item:
         config, region = self.config, self.config.render_region_size

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from openlrm.config.schema import nearest
 from openlrm.datasets.config import SubsetConfig
+from openlrm.datasets.held_out import training_list
 from openlrm.datasets.mindrecord import open_pack
 from openlrm.datasets.objaverse import ObjaverseObject, existing_root, read_object, read_uids
 from openlrm.datasets.storage import Place
@@ -40,7 +43,7 @@ class Mixture:
         for subset in subsets:
             open_root = open_pack if subset.name == "mindrecord" else existing_root
             roots = [open_root(root) for root in subset.root_dirs]
-            listed = read_uids(subset.meta_path or roots[0] / "meta.json")
+            listed = read_uids(training_list(subset))
             start = len(self.uids)
             self.uids += [uid for uid in listed if wanted is None or uid in wanted]
             count = len(self.uids) - start
@@ -82,9 +85,44 @@ class Mixture:
         Raises:
             UserError: it is in none of them, or what `read_object` refuses.
         """
-        uid = self.uids[number]
-        roots = self._roots[int(np.searchsorted(self._starts, number, side="right")) - 1]
+        uid, roots = self.uids[number], self._roots_of(number)
         for root in roots:
             if (root / uid).is_dir():
                 return read_object(root, uid)
         raise UserError(f"no object {uid!r} in any folder", ", ".join(map(str, roots)))
+
+    def overlap(self, other: Mixture) -> list[str]:
+        """Return the uids of `other` that are objects of this one too: by name, or by the folder they lie in.
+
+        An object rendered twice keeps its name, so equal names in different folders count.
+        """
+        names = {_plain(uid) for uid in self.uids}
+        spans = [
+            (os.path.realpath(root), {_plain(uid) for uid in self.uids[start : start + count]})
+            for (start, count, _), roots in zip(self._spans, self._roots, strict=True)
+            for root in roots
+            if isinstance(root, Path)
+        ]
+
+        def is_here(number: int) -> bool:
+            uid, roots = other.uids[number], other._roots_of(number)
+            if _plain(uid) in names:
+                return True
+            # Only the folder that has it, where there are several.
+            root = next((root for root in roots[:-1] if (root / uid).is_dir()), roots[-1])
+            if not isinstance(root, Path):
+                return False
+            folder = Path(os.path.realpath(root / uid))
+            return any(
+                folder.is_relative_to(top) and folder.relative_to(top).as_posix() in below for top, below in spans
+            )
+
+        return [uid for number, uid in enumerate(other.uids) if is_here(number)]
+
+    def _roots_of(self, number: int) -> list[Place]:
+        return self._roots[int(np.searchsorted(self._starts, number, side="right")) - 1]
+
+
+def _plain(uid: str) -> str:
+    """Return a uid without what does not change the folder it names, as in `./cup/`."""
+    return str(PurePosixPath(uid))

@@ -40,6 +40,11 @@ class RemotePath:
         files, path = self._connect()
         return files.isdir(path)
 
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        files, path = self._connect()
+        return files.isfile(path)
+
     def iterdir(self) -> list[RemotePath]:
         """Return what lies in the folder."""
         files, path = self._connect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from openlrm.datasets.mixture import Mixture
 from openlrm.datasets.objaverse import ObjaverseObject, blend, read_object
 from openlrm.errors import UserError
 from openlrm.utils.images import resize_bicubic
+
+if TYPE_CHECKING:
+    from openlrm.datasets.items import TrainItems
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class ValidationItems:
 
     Attributes:
         uids: names of the objects.
+        count: views of each; 0 for all.
     """
 
     def __init__(self, config: DataConfig, uids: Sequence[str] | None = None, views: int = 0) -> None:
@@ -93,16 +97,34 @@ class ValidationItems:
         """
         self._config = config
         self._mixture = Mixture(config.subsets, uids)
-        self._views = views
+        self.count = views
 
     @property
     def uids(self) -> list[str]:
-        """Names of the objects, in the order of their lists."""
-        return self._mixture.uids
+        """Names of the objects, in the order of their lists, each once."""
+        return list(dict.fromkeys(self._mixture.uids))
 
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.uids)
+
+    def trained_on(self, items: TrainItems) -> list[str]:
+        """Return the uids that `items` draws from as well, by their name or their folder."""
+        return list(dict.fromkeys(items.mixture.overlap(self._mixture)))
+
+    def open(self, uid: str) -> tuple[ObjaverseObject, int]:
+        """Open an object, no picture of it, and return it with the number of views that count.
+
+        Raises:
+            UserError: no such object, one that cannot be read, or too few views.
+        """
+        if uid not in self.uids:
+            raise UserError(f"no object {uid!r}", "lists of objects")
+        source = self._mixture.read(self._mixture.uids.index(uid))
+        count = self.count or len(source)
+        if count > len(source):
+            raise UserError(f"the object has {len(source)} views, {count} are wanted", source.folder)
+        return source, count
 
     def views(self, uid: str) -> PosedViews:
         """Read the chosen views of an object, view 0 first.
@@ -110,15 +132,9 @@ class ValidationItems:
         Raises:
             UserError: no such object, or what `object_views` refuses.
         """
-        if uid not in self.uids:
-            raise UserError(f"no object {uid!r}", "lists of objects")
-        config = self._config
-        source = self._mixture.read(self.uids.index(uid))
-        count = self._views or len(source)
-        if count > len(source):
-            raise UserError(f"the object has {len(source)} views, {count} are wanted", source.folder)
+        source, count = self.open(uid)
         chosen = np.arange(count) * len(source) // count
-        return _read(source, chosen, config.normalize_camera, config.normed_dist_to_center)
+        return _read(source, chosen, self._config.normalize_camera, self._config.normed_dist_to_center)
 
 
 def _read(source: ObjaverseObject, views: Sequence[int], normalize: bool, distance: str | float) -> PosedViews:

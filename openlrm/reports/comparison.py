@@ -82,7 +82,7 @@ def _compare_runs(a: TrainingRun, b: TrainingRun) -> tuple[str, str]:
     options = [(key, first, second) for key, first, second in options if first != second]
 
     notes = []
-    if any(key.startswith("val.") for key, *_ in options) or len({_validated(run) for run in (a, b)}) > 1:
+    if any(key.startswith("val.") for key, *_ in options) or not _same_validation(a, b):
         notes = ["NOT the same validation: see the options val.* and data.*."]
     parts = [_names(a, b), *(markup.note(line, warning=True) for line in notes)]
     parts += [markup.heading("Validation"), markup.table(_HEADER, rows)]
@@ -108,9 +108,11 @@ def _run_rows(a: TrainingRun, b: TrainingRun) -> list[Row]:
     return [*rows, ("steps", *steps, None, None)]
 
 
-def _validated(run: TrainingRun) -> str | None:
-    """Whether the last validation was of held-out objects or of training objects."""
-    return run.last("validation").get("objects")
+def _same_validation(a: TrainingRun, b: TrainingRun) -> bool:
+    """Whether the last validations were of the same objects, as far as that is known, and held out in both or not."""
+    first, second = a.last("validation"), b.last("validation")
+    known = [run["measured"] for run in (first, second) if "measured" in run]
+    return first.get("objects") == second.get("objects") and len(set(known)) < 2
 
 
 def _pictures(a: TrainingRun, b: TrainingRun) -> str:

@@ -22,6 +22,9 @@ RECORDS, MANIFEST, PROTOCOL, PICTURES, SHEETS = (
     "sheets",
 )
 
+HELD_OUT, TRAINED_ON, PARTLY_TRAINED_ON = "held-out", "training", "partly trained-on"
+"""What a run calls the objects of its validation."""
+
 
 @dataclass(frozen=True)
 class Metric:

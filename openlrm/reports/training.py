@@ -9,7 +9,7 @@ import yaml
 
 from openlrm.reports import markup
 from openlrm.reports.chart import Curve, line_chart
-from openlrm.reports.results import METRICS, TrainingRun, flatten
+from openlrm.reports.results import HELD_OUT, METRICS, PARTLY_TRAINED_ON, TrainingRun, flatten
 
 _HISTORY = 12
 _PICTURE_WIDTH = 700
@@ -92,8 +92,9 @@ def _state(run: TrainingRun) -> str:
             rows.append([metric.title, shown[0], shown[1], steps[best]])
     last = run.last("validation")
     known = markup.table([f"{last['objects']} objects", f"step {last['step']}", "best", "at step"], rows)
-    if last["objects"] == "training":
-        known += markup.note("Measured on objects it is trained on: this says nothing of new ones.", warning=True)
+    if last["objects"] != HELD_OUT:
+        which = "on objects, some of which" if last["objects"] == PARTLY_TRAINED_ON else "on objects"
+        known += markup.note(f"Measured {which} it is trained on: this says nothing of new ones.", warning=True)
     return known
 
 

@@ -86,15 +86,22 @@ class ValidationConfig:
     """Fixed views rendered on white now and then."""
 
     val_interval: int = option(1000, "steps between validations; 0 for none", minimum=0)
-    val_root: Optional[str] = option(None, "folder of held-out objects; the training folders without it")  # noqa: UP045
+    val_root: Optional[str] = option(  # noqa: UP045
+        None, "folder of held-out objects: those of its meta_val.json, or of meta.json; the training folders without it"
+    )
     val_uids: list[str] = option(
-        [], "held-out objects, taken out of the training data; without these and val_root training objects are measured"
+        [],
+        "held-out objects, taken out of the training data; without these and val_root those of meta_val.json in the "
+        "training folders; without that, training objects are measured",
+    )
+    val_overlap: bool = option(
+        False, "measure objects that are trained on as well, and call the figures so, instead of refusing them"
     )
     val_objects: int = option(3, "objects measured at most", minimum=1)
     val_views: int = option(4, "views of each, evenly spread", minimum=1)
     val_size: int = option(64, "side in pixels they are rendered at", minimum=8)
     stop_drop: float = option(
-        0.0, "stop when PSNR falls this many dB below that of the starting model; 0 never", minimum=0
+        0.0, "stop when PSNR of held-out objects falls this many dB below the starting model's; 0 never", minimum=0
     )
 
 

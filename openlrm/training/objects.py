@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator
 
@@ -12,9 +11,7 @@ from mindspore import Tensor
 from openlrm.cameras import Camera
 from openlrm.datasets import (
     Item,
-    SubsetConfig,
     TrainItems,
-    ValidationItems,
     batches_per_epoch,
     make_loader,
 )
@@ -22,6 +19,7 @@ from openlrm.errors import UserError
 from openlrm.parallel import World
 from openlrm.representations.base import Representation
 from openlrm.training.config import ObjectRunConfig
+from openlrm.training.held_out import choose_validation
 from openlrm.training.task import Task
 from openlrm.training.validation import Validation, Validator
 from openlrm.training.watch import Look, look_at
@@ -75,11 +73,6 @@ class ObjectTask(Task):
         return look_at(self.render, batch, step, exchange=len(self.objects) > 1)
 
     @property
-    def held_out(self) -> bool:
-        """Whether validation measures objects that are kept from training."""
-        return self._validator is not None and self._validator.held_out
-
-    @property
     def validates(self) -> bool:
         """Whether there are objects to measure."""
         return self._validator is not None
@@ -87,6 +80,13 @@ class ObjectTask(Task):
     def validate(self) -> Validation:
         """Measure the model as it is."""
         return self._validator(self.reconstruct)
+
+    def facts(self) -> list[str]:
+        """What is measured in validation."""
+        if self._validator is None:
+            return []
+        uids = self._validator.uids
+        return [f"validation: {len(uids)} {self._validator.kind} objects, {uids[0]} first"]
 
 
 def training_items(config: ObjectRunConfig, sources: int) -> TrainItems:
@@ -97,7 +97,7 @@ def training_items(config: ObjectRunConfig, sources: int) -> TrainItems:
     """
     items = TrainItems(config.data, config.seed, sources=sources)
     held_out = set(config.val.val_uids)
-    wanted = [uid for uid in items.uids if uid not in held_out or config.val.val_root]
+    wanted = [uid for uid in items.uids if uid not in held_out]
     if config.train.overfit:
         wanted = wanted[: config.train.overfit]
     if not wanted:
@@ -110,9 +110,5 @@ def make_validator(config: ObjectRunConfig, items: TrainItems, sources: int) -> 
     val = config.val
     if not val.val_interval and not val.stop_drop:
         return None
-    data = config.data
-    if val.val_root:
-        data = dataclasses.replace(data, subsets=[SubsetConfig(root_dirs=[val.val_root])])
-    held_out = bool(val.val_root or val.val_uids)
-    uids = val.val_uids or (None if val.val_root else items.uids[: val.val_objects])
-    return Validator(ValidationItems(data, uids, val.val_views), val.val_objects, val.val_size, held_out, sources)
+    objects, kind = choose_validation(config.data, val, items, overfit=config.train.overfit > 0)
+    return Validator(objects, val.val_objects, val.val_size, kind, sources)

@@ -11,6 +11,7 @@ import numpy as np
 
 from openlrm.errors import UserError
 from openlrm.reports import write_report
+from openlrm.reports.results import HELD_OUT
 from openlrm.training.board import Board, grid
 from openlrm.training.watch import Look, advice
 from openlrm.utils.images import save_image
@@ -65,23 +66,22 @@ class RunRecord:
             logger.info("step %d, collapse watch: %s (%s)", step, state, numbers)
         self._add(step, {"watch": state} | look.scalars())
 
-    def validation(self, step: int, result: Validation, held_out: bool) -> None:
-        """Figures and pictures of a validation, and the page anew."""
-        kind = "held-out" if held_out else "training"
+    def validation(self, step: int, result: Validation) -> None:
+        """Figures and pictures of a validation, what its objects are called, which they are; the page anew."""
         numbers = ", ".join(f"{key} {value:.3f}" for key, value in result.scalars.items())
-        logger.info("step %d, %s objects: %s", step, kind, numbers)
+        logger.info("step %d, %s objects: %s", step, result.kind, numbers)
         self.board.scalars("validation", result.scalars, step)
         self.board.picture("validation/views", result.sheet, step)
         save_image(self.folder / "validation" / f"{step:07d}.png", result.sheet)
-        self._add(step, {"objects": kind} | result.scalars)
+        self._add(step, {"objects": result.kind, "measured": result.measured} | result.scalars)
         self.write_page()
 
-    def starting_psnr(self) -> float | None:
-        """PSNR before the first step, which a resumed run finds too; None when it was not measured."""
+    def starting_psnr(self, measured: str) -> float | None:
+        """PSNR of these held-out objects before the first step, which a resumed run finds too; None without one."""
         for line in (self.folder / RECORDS).read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):  # half a line, of a run that was killed
                 record = json.loads(line)
-                if record["step"] == 0 and "psnr" in record:
+                if record["step"] == 0 and (record.get("objects"), record.get("measured")) == (HELD_OUT, measured):
                     return record["psnr"]
         return None
 

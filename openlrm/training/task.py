@@ -50,7 +50,6 @@ class Task(ABC):
         parts: names of what `loss` reports, "loss" first.
         config_dict: contents of the model's config.json; None when the model has none.
         settled: step from which every part of the loss counts.
-        held_out: what validation measures, in a word or two; for reports.
     """
 
     model: nn.Cell
@@ -61,7 +60,6 @@ class Task(ABC):
     parts: Sequence[str] = ("loss",)
     config_dict: dict[str, Any] | None = None
     settled: int = 0
-    held_out: bool = False
 
     def __init__(self) -> None:
         self._functions: dict[int, Any] = {}

@@ -229,9 +229,14 @@ class Trainer:
         """Validate and report; say what is wrong, if it ends the run."""
         with self.averaged():
             result = self.task.validate()
-        self.record.validation(self.position.step, result, self.task.held_out)
+        self.record.validation(self.position.step, result)
         drop, psnr = self.config.val.stop_drop, result.scalars["psnr"]
-        if drop > 0 and (start := self.record.starting_psnr()) is not None and psnr < start - drop:
+        if drop == 0:
+            return ""
+        start = self.record.starting_psnr(result.measured)
+        if start is None:
+            logger.warning("stop_drop has no say: these objects were not held out and measured before the first step")
+        elif psnr < start - drop:
             return f"validation PSNR {psnr:.2f} dB fell from the starting model's {start:.2f} dB"
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,10 +26,14 @@ class Validation:
         scalars: psnr, psnr_object (over the object's pixels alone) and ssim, means over objects; the input views do
             not count unless there are no others.
         sheet: (H, W, 3) picture, a pair of rows an object: the truth above the renders.
+        kind: what the objects are called, `openlrm.reports.results.HELD_OUT` or another.
+        measured: names their number, size and views: figures of another text are not comparable.
     """
 
     scalars: dict[str, float]
     sheet: np.ndarray
+    kind: str
+    measured: str
 
 
 class Validator:
@@ -38,13 +43,15 @@ class Validator:
         items: the objects, with their views set.
         objects: how many of them are looked at.
         size: side in pixels that views are rendered at.
-        held_out: whether they are kept from training; only said, never checked here.
+        kind: what is said of them, `openlrm.reports.results.HELD_OUT` or another; never checked here.
         sources: how many of the views, from the first on, the model is given.
     """
 
-    def __init__(self, items: ValidationItems, objects: int, size: int, held_out: bool, sources: int = 1):
-        self.items, self.size, self.held_out, self.sources = items, size, held_out, sources
+    def __init__(self, items: ValidationItems, objects: int, size: int, kind: str, sources: int = 1):
+        self.items, self.size, self.kind, self.sources = items, size, kind, sources
         self.uids = items.uids[:objects]
+        digest = hashlib.sha256("\n".join(self.uids).encode()).hexdigest()[:8]
+        self.measured = f"{len(self.uids)} x {items.count} views of {size} pixels, objects {digest}"
 
     def __call__(self, reconstruct: Reconstruct) -> Validation:
         """Measure."""
@@ -58,7 +65,7 @@ class Validator:
             first = self.sources if len(truth) > self.sources else 0
             values.append(_measure(shown[first:], truth[first:], alpha[first:, None] > 0.5))
         scalars = {key: float(np.mean([v[key] for v in values if key in v])) for key in values[0]}
-        return Validation(scalars, np.concatenate(rows, axis=1).transpose(1, 2, 0))
+        return Validation(scalars, np.concatenate(rows, axis=1).transpose(1, 2, 0), self.kind, self.measured)
 
 
 def _measure(shown: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> dict[str, float]:

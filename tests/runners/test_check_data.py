@@ -260,3 +260,15 @@ def test_mistakes_of_the_user(check, root, tmp_path, capsys):
     code, text = check()
     assert code == 2
     assert "meta.json" in text
+
+
+def test_list_for_validation_is_known_and_kept_apart(root, check):
+    listed(root, ["one", "two"])
+    (root / "meta_val.json").write_text('["three"]')
+    code, text = check("sheet_objects=0")
+    assert (code, problems(text)) == (0, [])
+    assert "unlisted" not in text
+    (root / "meta_val.json").write_text('["three", "two"]')
+    code, text = check("sheet_objects=0")
+    assert code == 1
+    assert problems(text) == [f"PROBLEM split: two is in meta_val.json too: {root / 'meta.json'}"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,7 @@ def test_start_from_a_released_model_deferred(tmp_path, golden_dir, monkeypatch,
         (["model.transformer_heads=5"], "does not divide transformer_dim"),
         (["train.optim.start_learning_rat=1"], "start_learning_rate"),
         (["val.val_uids=[food_dinner]"], "no training objects are left"),
+        (["val.stop_drop=1"], "val.stop_drop compares held-out objects"),
         (["saver.load_model=nowhere"], "model not found"),
         (["saver.resume=nowhere"], "not a run folder"),
     ],
@@ -178,6 +180,51 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, capsys, options,
     error = capsys.readouterr().err
     assert words in error.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def split_set(tmp_path):
+    """Two objects to train on and one to validate on, as render.objaverse leaves them."""
+    root = tmp_path / "set"
+    for uid in ("t1", "t2", "v1"):
+        shutil.copytree("assets/sample_object/food_dinner", root / uid)
+    (root / "meta.json").write_text('["t1", "t2"]')
+    (root / "meta_val.json").write_text('["v1"]')
+    return root
+
+
+@pytest.mark.parametrize("where", ["val_root", "training folder"])
+def test_list_for_validation_is_measured(tmp_path, split_set, where):
+    more = ["train.train_steps=1", "val.val_interval=1", f"data.subsets=[{{root_dirs: [{split_set}]}}]"]
+    more += [f"val.val_root={split_set}"] if where == "val_root" else []
+    assert train(tmp_path / "out", *more) == 0
+    folder = the_run(tmp_path / "out")
+    assert json.loads((folder / "train_uids.json").read_text()) == ["t1", "t2"]
+    assert "validation: 1 held-out objects, v1 first" in (folder / "log_0.txt").read_text()
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["objects"] for record in records if "psnr" in record] == ["held-out"]
+
+
+def test_validation_on_training_objects_is_refused_by_name_or_called_so(tmp_path, split_set, capsys):
+    (split_set / "meta_val.json").write_text('["v1", "t2"]')
+    more = ["train.train_steps=1", "val.val_interval=1", "val.val_objects=2"]
+    more += [f"data.subsets=[{{root_dirs: [{split_set}]}}]"]
+    assert train(tmp_path / "out", *more) == 2
+    assert "1 of 2 validation objects are trained on: t2" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+    assert train(tmp_path / "out", *more, "val.val_overlap=true") == 0
+    folder = the_run(tmp_path / "out")
+    assert "step 1, partly trained-on objects: psnr" in (folder / "log_0.txt").read_text()
+    assert '"objects": "partly trained-on"' in (folder / "metrics.jsonl").read_text()
+    page = (folder / "report.html").read_text()
+    assert "partly trained-on objects" in page
+    assert "this says nothing of new ones" in page
+
+
+def test_val_uids_leave_the_training_data_wherever_they_lie(tmp_path, split_set):
+    more = ["train.train_steps=1", "val.val_interval=1", f"data.subsets=[{{root_dirs: [{split_set}]}}]"]
+    assert train(tmp_path / "out", *more, f"val.val_root={split_set}", "val.val_uids=[t2]") == 0
+    assert json.loads((the_run(tmp_path / "out") / "train_uids.json").read_text()) == ["t1"]
 
 
 def test_resume_with_another_model_or_data_is_refused(tmp_path, straight, capsys):

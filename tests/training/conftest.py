@@ -42,10 +42,6 @@ class ToyTask(Task):
     def validates(self):
         return self.validator is not None
 
-    @property
-    def held_out(self):
-        return self.validator.held_out
-
     def validate(self):
         return self.validator(self.model)
 

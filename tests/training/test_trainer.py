@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from openlrm.training.config import (
 )
 from openlrm.training.trainer import Trainer
 from openlrm.training.update import Update
+from openlrm.training.validation import Validation
 
 
 @pytest.fixture
@@ -115,13 +115,11 @@ def test_bad_steps_in_a_row_stop_with_the_last_good_state(make, tmp_path):
 
 
 class FallingValidator:
-    held_out = True
-
-    def __init__(self):
-        self.psnr = [20.0, 19.8, 18.0]
+    def __init__(self, kind="held-out", measured="1 object"):
+        self.kind, self.measured, self.psnr = kind, measured, [20.0, 19.8, 18.0]
 
     def __call__(self, model):
-        return SimpleNamespace(scalars={"psnr": self.psnr.pop(0)}, sheet=np.zeros((4, 4, 3)))
+        return Validation({"psnr": self.psnr.pop(0)}, np.zeros((4, 4, 3)), self.kind, self.measured)
 
 
 def test_stops_when_it_gets_worse_than_the_start(make, tmp_path):
@@ -134,6 +132,23 @@ def test_stops_when_it_gets_worse_than_the_start(make, tmp_path):
     assert list(losses) == [1, 2, 3, 4, 5, 6]
     assert len(set(losses.values())) > 1
     assert (tmp_path / "validation" / "0000006.png").is_file()
+
+
+def test_stop_drop_does_not_read_figures_of_training_objects(make, tmp_path, caplog):
+    trainer = make(tmp_path, total=6, validator=FallingValidator("training"), val={"stop_drop": 1.0})
+    assert trainer.run() == 0
+    assert "stop_drop has no say" in caplog.text
+
+
+def test_stop_drop_does_not_compare_with_the_start_of_other_objects(make, tmp_path, caplog):
+    first = FallingValidator()
+    make(tmp_path, total=3, validator=first, val={"stop_drop": 1.0}).run()
+    second = FallingValidator(measured="another object")
+    second.psnr = [5.0]
+    trainer = make(tmp_path, total=6, validator=second, val={"stop_drop": 1.0})
+    trainer.resume()
+    assert trainer.run() == 0
+    assert "stop_drop has no say" in caplog.text
 
 
 def test_another_models_state_is_refused(make, tmp_path):

@@ -133,10 +133,11 @@ class LRMTask(ObjectTask):
         )
 
     def facts(self) -> list[str]:
-        """That deferred back-propagation is not needed, where it is not."""
+        """Also that deferred back-propagation is not needed, where it is not."""
+        facts = super().facts()
         if self.config.train.deferred_region and marches_on_host():
-            return ["train.deferred_region is not needed here: rays are rendered one by one and nothing is kept"]
-        return []
+            facts.append("train.deferred_region is not needed here: rays are rendered one by one and nothing is kept")
+        return facts
 
 
 def make_model(config: TrainLRMConfig, resumed: bool) -> ModelLRM:

@@ -19,7 +19,7 @@ def items(repo):
 
 
 def test_figures_are_of_the_views_beside_the_input(pynative, mini, items, task_of):
-    result = Validator(items, 5, SIZE, held_out=False)(task_of(mini).reconstruct)
+    result = Validator(items, 5, SIZE, "training")(task_of(mini).reconstruct)
     views = items.views("food_dinner")
     source, _ = views.take([0]).on(1.0, 56)
     planes = mini.forward_planes(Tensor(source), Tensor(views.cameras[:1].source_record()))
