@@ -288,6 +288,20 @@ def test_compiled_loops_are_kept_and_spread_by_our_own_means():
     assert wrong == {}, "use openlrm.utils.compiled and openlrm.utils.threads"
 
 
+def test_an_import_makes_nothing_of_mindspore():
+    """Communication comes first on an Ascend: before it there must be no tensor, parameter, operation or net."""
+    from mindspore import Tensor, nn, ops
+
+    made = [
+        f"{module}.{name}"
+        for module in FILES
+        for name, value in vars(importlib.import_module(module)).items()
+        # A constexpr is an operation by its type, but is run by Python while a graph is compiled.
+        if isinstance(value, (Tensor, nn.Cell, ops.Primitive)) and "constexpr" not in type(value).__qualname__
+    ]
+    assert made == []
+
+
 def test_third_party_imports_are_declared():
     declared = re.findall(r'"([A-Za-z0-9_-]+)[=<>~,.*\d]*"', (REPO / "pyproject.toml").read_text(encoding="utf-8"))
     declared = {name.lower().replace("_", "-") for name in declared}

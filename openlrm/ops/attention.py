@@ -11,6 +11,7 @@ otherwise), and V^T P^T runs at 168 GFLOP/s where P V, with its 64 columns, runs
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -113,10 +114,25 @@ def _head(sample: int, head: int) -> tuple[int, slice, slice]:
     return sample, slice(None), slice(head * WIDTH, (head + 1) * WIDTH)
 
 
-_blocked = BlockedAttention()
-_host_attention = HostAttention()
-_nt = ops.MatMul(transpose_b=True)
-_tt = ops.MatMul(transpose_a=True, transpose_b=True)
+# Made when first used: nothing of MindSpore may exist before a job of several workers is set up.
+@cache
+def _blocked() -> BlockedAttention:
+    return BlockedAttention()
+
+
+@cache
+def _host_attention() -> HostAttention:
+    return HostAttention()
+
+
+@cache
+def _nt() -> ops.MatMul:
+    return ops.MatMul(transpose_b=True)
+
+
+@cache
+def _tt() -> ops.MatMul:
+    return ops.MatMul(transpose_a=True, transpose_b=True)
 
 
 def _token_major() -> bool:
@@ -138,7 +154,7 @@ def project_context(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     if _token_major():
         n, length, width = x.shape
         return linear(x.reshape(n * length, width), weight, bias).reshape(n, length, weight.shape[0])
-    y = stack_samples([_nt(weight, sample) for sample in unstack_samples(x)])
+    y = stack_samples([_nt()(weight, sample) for sample in unstack_samples(x)])
     return y if bias is None else ops.bias_add(y, bias)
 
 
@@ -171,12 +187,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         # Fused kernel of CANN, layout (batch, sequence, hidden). Not run yet: no NPU was at hand.
         return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BSH")
     if host_kernels() and head_dim == WIDTH:
-        return _host_attention(q, k, v)[0]
+        return _host_attention()(q, k, v)[0]
     if host_kernels():
         k, v = k.transpose(0, 2, 1), v.transpose(0, 2, 1)
     # Scaling after the transposition makes the one contiguous copy that the products need.
     q = q.reshape(n, queries, heads, head_dim).transpose(0, 2, 1, 3) * scale
-    out = _blocked(
+    out = _blocked()(
         q.reshape(n * heads, queries, head_dim),
         k.reshape(n * heads, head_dim, k.shape[2]),
         v.reshape(n * heads, head_dim, v.shape[2]),
@@ -190,4 +206,4 @@ def project_output(out: Tensor, weight: Tensor) -> Tensor:
     if _token_major():
         n, length, dim = out.shape
         return linear(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
-    return stack_samples([_tt(sample, weight) for sample in unstack_samples(out)])
+    return stack_samples([_tt()(sample, weight) for sample in unstack_samples(out)])

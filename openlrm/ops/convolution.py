@@ -1,5 +1,7 @@
 """3x3 convolution and channel normalisation of pictures (N, C, H, W), as VGG needs them."""
 
+from functools import cache
+
 import numpy as np
 from mindspore import Tensor, ops
 
@@ -9,7 +11,10 @@ from openlrm.ops.layers import stack_samples, unstack_samples
 # Keeps the gradient finite where all channels are zero; its root is far below any length that matters.
 _EPSILON = 1e-20
 
-_product = ops.MatMul()
+
+@cache
+def _product() -> ops.MatMul:
+    return ops.MatMul()
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -34,7 +39,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     outputs = weight.shape[0]
     kernel = weight.reshape(outputs, -1)
     columns = unstack_samples(ops.unfold(x, 3, padding=1))
-    y = stack_samples([_product(kernel, column) for column in columns])
+    y = stack_samples([_product()(kernel, column) for column in columns])
     return ops.bias_add(y.reshape(n, outputs, height, width), bias)
 
 
@@ -56,5 +61,5 @@ def unit_channels(x: Tensor) -> Tensor:
     row = Tensor(np.ones((1, channels), np.float32))
     column = Tensor(np.ones((channels, 1), np.float32))
     samples = unstack_samples(x.reshape(n, channels, height * width))
-    y = [s * _product(column, ops.rsqrt(_product(row, s * s) + _EPSILON)) for s in samples]
+    y = [s * _product()(column, ops.rsqrt(_product()(row, s * s) + _EPSILON)) for s in samples]
     return stack_samples(y).reshape(n, channels, height, width)

@@ -49,7 +49,7 @@ def ascend_available() -> bool:
 
 
 def setup_device(device_target: str | None = None, mode: int = 1) -> str:
-    """Select device and execution mode for this process.
+    """Select device and execution mode for this process; the device once, the mode as often as one likes.
 
     On a CPU the asynchronous PyNative pipeline is switched off: its two waiting threads spin and take half of a
     small machine from the kernels (3072x512x2048 product, two cores: 107 GFLOP/s with it, 213 without).
@@ -62,7 +62,8 @@ def setup_device(device_target: str | None = None, mode: int = 1) -> str:
         The device target in use.
 
     Raises:
-        UserError: unknown target or mode, or an Ascend asked for that is not there.
+        UserError: unknown target or mode, an Ascend asked for that is not there, or another device than the one this
+            process works on.
     """
     if mode not in (0, 1):
         raise UserError(f"mode={mode} is not an execution mode", hint="use mode=0 (graph) or mode=1 (PyNative)")
@@ -77,8 +78,34 @@ def setup_device(device_target: str | None = None, mode: int = 1) -> str:
             "device_target=Ascend, but no Ascend NPU was found",
             hint="use device_target=CPU, or check the driver and CANN installation (npu-smi info)",
         )
-    ms.set_device(device_target)
-    ms.set_context(mode=mode)
-    if device_target == "CPU":
-        ms.runtime.launch_blocking()
+    _select(device_target)
+    if ms.get_context("mode") != mode:
+        ms.set_context(mode=mode)
     return device_target
+
+
+_selected: list[str] = []
+"""The device that `setup_device` has selected, once it has."""
+
+
+def _select(device_target: str) -> None:
+    """Tell MindSpore its device, once: when it has begun to work it refuses to hear even the same again."""
+    if not _selected:
+        in_use = ms.get_context("device_target")
+        try:
+            ms.set_device(device_target)
+        except RuntimeError as error:
+            # No fault where the caller has worked with MindSpore before, on the same device.
+            if in_use != device_target:
+                reason = str(error).strip().partition("\n")[0]
+                raise UserError(
+                    f"MindSpore does not take device_target={device_target} ({reason})",
+                    hint=f"this process is on {in_use}: start another, and check the installation",
+                ) from error
+        _selected.append(device_target)
+        if device_target == "CPU":
+            ms.runtime.launch_blocking()
+    elif _selected[0] != device_target:
+        raise UserError(
+            f"device_target={device_target}, but this process works on {_selected[0]}", hint="start another process"
+        )

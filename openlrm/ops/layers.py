@@ -4,6 +4,7 @@ Naming parameters `weight`/`bias` as the released checkpoints do makes the weigh
 """
 
 import math
+from functools import cache
 
 import mindspore as ms
 import numpy as np
@@ -77,19 +78,34 @@ def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.nda
     return out
 
 
-_matmul = ops.MatMul(transpose_b=True)
-_add_bias = AddBias()
-_host_linear = HostLinear()
-_NO_BIAS = Tensor(np.empty(0, np.float32))
+# Made when first used: nothing of MindSpore may exist before a job of several workers is set up.
+@cache
+def _product() -> ops.MatMul:
+    return ops.MatMul(transpose_b=True)
+
+
+@cache
+def _add_bias() -> AddBias:
+    return AddBias()
+
+
+@cache
+def _host_linear() -> HostLinear:
+    return HostLinear()
+
+
+@cache
+def _no_bias() -> Tensor:
+    return Tensor(np.empty(0, np.float32))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b: (P, K), (N, K), (N,) or None -> (P, N)."""
     width, inner = weight.shape
     if host_kernels() and width % WIDTH == 0 and inner % WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
-        return _host_linear(x, weight, _NO_BIAS if bias is None else bias)
-    y = _matmul(x, weight)
-    return y if bias is None else _add_bias(y, bias)
+        return _host_linear()(x, weight, _no_bias() if bias is None else bias)
+    y = _product()(x, weight)
+    return y if bias is None else _add_bias()(y, bias)
 
 
 class Linear(nn.Cell):
@@ -239,7 +255,9 @@ class HostGELU(nn.Cell):
         return Tensor.from_numpy(out.reshape(tensors[0].shape))
 
 
-_host_gelu = HostGELU()
+@cache
+def _host_gelu() -> HostGELU:
+    return HostGELU()
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -247,7 +265,7 @@ def gelu(x: Tensor) -> Tensor:
     if on_ascend():
         return ops.gelu(x, approximate="none")
     if host_kernels():
-        return _host_gelu(x)
+        return _host_gelu()(x)
     return 0.5 * x * (1 + ops.erf(x * (1 / math.sqrt(2))))
 
 

@@ -1,6 +1,7 @@
 """The choice of a device, and the Ascend path's arithmetic run on a CPU."""
 
 import math
+import subprocess
 import sys
 
 import mindspore as ms
@@ -53,8 +54,30 @@ def test_the_best_device_is_chosen(files, opens, expected, monkeypatch):
     monkeypatch.setattr(device.glob, "glob", lambda pattern: files)
     monkeypatch.setattr(ms.hal, "is_available", lambda target: opens)
     monkeypatch.setattr(ms, "set_device", chosen.append)
+    monkeypatch.setattr(device, "_selected", [])
     assert setup_device() == expected
-    assert chosen == [expected]
+    assert setup_device() == expected
+    assert chosen == [expected], "MindSpore is told once"
+
+
+def test_another_device_in_the_same_process(monkeypatch):
+    monkeypatch.setattr(device.glob, "glob", lambda pattern: ["x"])
+    monkeypatch.setattr(ms.hal, "is_available", lambda target: True)
+    with pytest.raises(UserError, match="device_target=Ascend, but this process works on CPU. start another"):
+        setup_device("Ascend")
+    assert setup_device("CPU") == "CPU"
+
+
+def test_after_other_work_with_mindspore():
+    script = (
+        "import mindspore as ms, numpy as np\n"
+        "x = ms.Tensor(np.ones((3, 3), np.float32)); assert (x @ x).sum() == 27\n"
+        "from openlrm.ops import gelu, setup_device\n"
+        "assert setup_device('CPU') == 'CPU' and setup_device('CPU', 0) == 'CPU'\n"
+        "assert ms.get_context('mode') == ms.GRAPH_MODE and abs(gelu(x)[0, 0] - 0.841345) < 1e-5\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

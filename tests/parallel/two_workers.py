@@ -10,8 +10,6 @@ import signal
 import sys
 from pathlib import Path
 
-import mindspore
-
 from openlrm.launch import main
 from openlrm.parallel import setup_world
 from openlrm.training.update import Update
@@ -39,8 +37,6 @@ def run(folder: Path, jobs: list[list[str]]) -> None:
             arguments = arguments[1:]
         codes.append(main(arguments))
         Update.__call__ = step
-        # MindSpore refuses to be told its device again, were it the same, once workers are connected.
-        mindspore.set_device = lambda *_: None
         # An error of one worker must not end the other before it has told its own.
         setup_world().barrier()
     (folder / f"codes-{os.environ['RANK_ID']}.json").write_text(json.dumps(codes))

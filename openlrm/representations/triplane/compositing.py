@@ -57,6 +57,6 @@ def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -
     """
     total = mixed[:, 4:]
     has_weight = total > 0
-    depth = mixed[:, 3:4] / ops.select(has_weight, total, ops.ones_like(total))
-    depth = ops.select(has_weight, depth, highest * ops.ones_like(total))
+    depth = mixed[:, 3:4] / ops.where(has_weight, total, ops.ones_like(total))
+    depth = ops.where(has_weight, depth, highest * ops.ones_like(total))
     return mixed[:, :3] + background * (1 - total), ops.clamp(depth, lowest, highest)

@@ -54,15 +54,15 @@ def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     origins = origins.reshape(-1, 1, 3)
     # A direction parallel to a face would divide by zero; a tiny slope gives the same span.
     tiny = Tensor(1e-9, ms.float32)
-    safe = ops.select(ops.abs(directions) < tiny, ops.full_like(directions, 1e-9), directions)
+    safe = ops.where(ops.abs(directions) < tiny, ops.full_like(directions, 1e-9), directions)
     a, b = (-1 - origins) / safe, (1 - origins) / safe
     near = ops.minimum(a, b).max(axis=-1)
     far = ops.maximum(a, b).min(axis=-1)
     hit = far > near
     large = ops.full_like(near, 1e10)
-    nearest = ops.select(hit, near, large).min()
-    farthest = ops.select(hit, far, -large).max()
+    nearest = ops.where(hit, near, large).min()
+    farthest = ops.where(hit, far, -large).max()
     none = farthest < nearest
-    nearest = ops.select(none, ops.ones_like(nearest), nearest)
-    farthest = ops.select(none, ops.full_like(farthest, 2.0), farthest)
-    return ops.select(hit, near, nearest * ops.ones_like(near)), ops.select(hit, far, farthest * ops.ones_like(far))
+    nearest = ops.where(none, ops.ones_like(nearest), nearest)
+    farthest = ops.where(none, ops.full_like(farthest, 2.0), farthest)
+    return ops.where(hit, near, nearest * ops.ones_like(near)), ops.where(hit, far, farthest * ops.ones_like(far))

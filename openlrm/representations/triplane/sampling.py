@@ -61,7 +61,7 @@ def importance_depths(depths: Tensor, weights: Tensor, u: Tensor) -> Tensor:
     pairs = ops.stack([cdf, midpoints[:, : cdf.shape[1]]], axis=-1)
     low, high = take_along_rays(pairs, below), take_along_rays(pairs, above)
     step = high[..., 0] - low[..., 0]
-    step = ops.select(step < 1e-5, ops.ones_like(step), step)
+    step = ops.where(step < 1e-5, ops.ones_like(step), step)
     drawn = low[..., 1] + (u - low[..., 0]) / step * (high[..., 1] - low[..., 1])
     return ops.stop_gradient(drawn)
 

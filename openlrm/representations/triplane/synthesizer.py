@@ -1,5 +1,7 @@
 """The renderer: planes and cameras -> images; planes and points -> field values."""
 
+from functools import cache
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -20,7 +22,11 @@ from openlrm.representations.triplane.sampling import (
 # Points decoded at once outside training: 64 Ki points x 96 features stay in a CPU's cache.
 _CHUNK = 65536
 
-_host_march = HostMarch()
+
+# Made when first used: nothing of MindSpore may exist before a job of several workers is set up.
+@cache
+def _host_march() -> HostMarch:
+    return HostMarch()
 
 
 class TriplaneSynthesizer(nn.Cell):
@@ -147,7 +153,7 @@ class TriplaneSynthesizer(nn.Cell):
         rays = [origins, directions.reshape(total, 3), near.expand_dims(1), far.expand_dims(1)]
         of_object = [x.reshape(objects, total // objects, -1) for x in (ops.concat(rays, axis=1), noise, u)]
         weights = [p for layer in self.decoder.net if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
-        mixed, _ = _host_march(planes, *of_object, *weights)
+        mixed, _ = _host_march()(planes, *of_object, *weights)
         return mixed.reshape(total, 5)
 
     def _sample(self, table: Tensor, origins: Tensor, directions: Tensor, depths: Tensor, objects: int) -> Tensor:
