@@ -49,8 +49,8 @@ def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -
     Args:
         mixed: (B, 5) of `composite`.
         background: (B, 1) grey level behind the object.
-        lowest: () smallest depth of a coarse sample.
-        highest: () largest one; the depth where there is no weight.
+        lowest: (B, 1) depth of each ray's first coarse sample.
+        highest: (B, 1) of its last one; the depth where there is no weight.
 
     Returns:
         colour (B, 3) and depth (B, 1).
@@ -58,5 +58,5 @@ def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -
     total = mixed[:, 4:]
     has_weight = total > 0
     depth = mixed[:, 3:4] / ops.where(has_weight, total, ops.ones_like(total))
-    depth = ops.where(has_weight, depth, highest * ops.ones_like(total))
-    return mixed[:, :3] + background * (1 - total), ops.clamp(depth, lowest, highest)
+    depth = ops.where(has_weight, depth, highest)
+    return mixed[:, :3] + background * (1 - total), ops.minimum(ops.maximum(depth, lowest), highest)

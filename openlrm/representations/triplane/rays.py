@@ -8,6 +8,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
+SPHERE = 3**0.5
+"""Radius of the sphere around the cube."""
+
 
 def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int) -> tuple[Tensor, Tensor]:
     """World-space rays through the pixel centres of a square region of each view.
@@ -16,7 +19,7 @@ def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region:
     lies at u = (j + anchor_col + 0.5) / resolution, v = (i + anchor_row + 0.5) / resolution.
 
     Args:
-        cameras: (V, 25), 4x4 camera-to-world row-major, then 3x3 intrinsics over the image side, row-major.
+        cameras: (V, 25), see `openlrm.cameras.Camera.render_record`.
         anchors: (V, 2), row and column in pixels of the region's upper left corner.
         resolutions: (V, 1), side in pixels of the whole image.
         region: side in pixels of the region.
@@ -30,19 +33,19 @@ def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region:
     pixel_columns = Tensor((columns + 0.5).astype(np.float32).reshape(1, -1))
     u = (pixel_columns + anchors[:, 1:2]) / resolutions
     v = (pixel_rows + anchors[:, 0:1]) / resolutions
-    x = (u - cameras[:, 18:19]) / cameras[:, 16:17]
-    y = (cameras[:, 21:22] - v) / cameras[:, 20:21]
+    c2w, matrix = cameras[:, :16].reshape(views, 4, 4), cameras[:, 16:].reshape(views, 3, 3)
+    x = (u - matrix[:, :1, 2]) / matrix[:, :1, 0]
+    y = (matrix[:, 1:2, 2] - v) / matrix[:, 1:2, 1]
     directions = ops.stack([x, y, -ops.ones_like(x)], axis=-1)
     directions = directions / ops.sqrt((directions * directions).sum(-1, keepdims=True))
-    c2w = cameras[:, :16].reshape(views, 4, 4)
     return c2w[:, :3, 3], ops.BatchMatMul(transpose_b=True)(directions, c2w[:, :3, :3])
 
 
 def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """Where rays enter and leave the cube [-1, 1]^3 (slab method, Kay and Kajiya, 1986).
 
-    Rays that miss get the smallest near and the largest far of those that hit: their samples lie outside the cube
-    and weigh nothing, and depths stay comparable.
+    Rays that miss get the span of the sphere around the cube as seen from their camera: their samples lie outside the
+    cube and weigh nothing, and what they get depends on nothing but themselves.
 
     Args:
         origins: (V, 3).
@@ -59,10 +62,6 @@ def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     near = ops.minimum(a, b).max(axis=-1)
     far = ops.maximum(a, b).min(axis=-1)
     hit = far > near
-    large = ops.full_like(near, 1e10)
-    nearest = ops.where(hit, near, large).min()
-    farthest = ops.where(hit, far, -large).max()
-    none = farthest < nearest
-    nearest = ops.where(none, ops.ones_like(nearest), nearest)
-    farthest = ops.where(none, ops.full_like(farthest, 2.0), farthest)
-    return ops.where(hit, near, nearest * ops.ones_like(near)), ops.where(hit, far, farthest * ops.ones_like(far))
+    centre = ops.sqrt((origins * origins).sum(axis=-1))
+    nearest, farthest = ops.maximum(centre - SPHERE, ops.zeros_like(centre)), centre + SPHERE
+    return ops.where(hit, near, nearest), ops.where(hit, far, farthest)

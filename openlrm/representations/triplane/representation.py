@@ -52,12 +52,11 @@ class Triplane(Representation):
         On the host one view is rendered at a time, and `skip_empty` is twice as fast on fitted objects; opacity is
         then less by up to 0.0018.
         """
-        records = cameras.render_record()
         if self._on_host:
             renderer = self._quick_renderer if skip_empty else self._renderer
-            frames = (renderer.render(record, size, background) for record in records)
+            frames = (renderer.render(cameras[i], size, background) for i in range(len(cameras)))
         else:
-            frames = self._renderer.frames(records, size, background, batch)
+            frames = self._renderer.frames(cameras, size, background, batch)
         for rgb, depth, mask in frames:
             yield View(np.clip(rgb, 0, 1), depth, mask)
 

@@ -25,10 +25,10 @@ def stratified_depths(near: Tensor, far: Tensor, noise: Tensor) -> Tensor:
 
 
 def coarse_bounds(near: Tensor, far: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Smallest and largest of the `stratified_depths`, both ()."""
+    """First and last of the `stratified_depths` of each ray, both (B, 1)."""
     step = 1 / (noise.shape[1] - 1)
-    span = far - near
-    return (near + span * (noise[:, 0] * step)).min(), (near + span * (1 + noise[:, -1] * step)).max()
+    near, span = near.reshape(-1, 1), (far - near).reshape(-1, 1)
+    return near + span * (noise[:, :1] * step), near + span * (1 + noise[:, -1:] * step)
 
 
 def importance_depths(depths: Tensor, weights: Tensor, u: Tensor) -> Tensor:

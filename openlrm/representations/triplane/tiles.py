@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from mindspore import Tensor
 
+from openlrm.cameras import Camera
 from openlrm.ops import inference_state
 from openlrm.representations.triplane.synthesizer import TriplaneSynthesizer
 
@@ -28,20 +29,21 @@ class TileRenderer:
         self._synthesizer = synthesizer
 
     def frames(
-        self, cameras: np.ndarray, size: int, background: float, batch: int
+        self, cameras: Camera, size: int, background: float, batch: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Render views (M, 25), `batch` in one call.
+        """Render views (M,), `batch` in one call.
 
         Yields:
-            float32 colour (size, size, 3), not clipped; depth (size, size), the farthest where there is no weight;
-            total weight (size, size).
+            float32 colour (size, size, 3), not clipped; depth (size, size), where there is no weight the last coarse
+            sample of the ray; total weight (size, size).
         """
-        for start in range(0, len(cameras), batch):
-            part = cameras[start : start + batch]
+        records = cameras.render_record()
+        for start in range(0, len(records), batch):
+            part = records[start : start + batch]
             # The last call repeats a camera rather than change its shape.
             padded = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
             with inference_state(self._synthesizer):
-                frames = self._render(padded.astype(np.float32), size, background)
+                frames = self._render(padded, size, background)
             yield from list(zip(*frames, strict=True))[: len(part)]
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +82,4 @@ class TileRenderer:
                 rgb[at] = out["images_rgb"].asnumpy()[0].transpose(0, 2, 3, 1)
                 depth[at] = out["images_depth"].asnumpy()[0, :, 0]
                 mask[at] = out["images_weight"].asnumpy()[0, :, 0]
-        # Where nothing is hit the renderer gives the farthest sample of the call, which was a tile; of the frame here.
-        depth[mask == 0] = depth.max()
         return rgb, depth, mask

@@ -7,7 +7,7 @@ from openlrm.cameras import Camera, turntable
 from openlrm.representations.triplane.host import HostRenderer, occupancy
 from openlrm.representations.triplane.host.occupancy import THRESHOLD, find_occupied
 
-CAMERAS = Camera(turntable(5, radius=2.1)).render_record()
+CAMERAS = Camera(turntable(5, radius=2.1))
 
 
 def test_every_cell_with_density_and_its_neighbours():

@@ -156,40 +156,35 @@ def _composite(buffers, rgb):
 
 
 @compiled(fastmath=EXACT)
-def render_rows(field, camera, rows, missed, noise, u, background, rgb, depth, mask, bounds):
+def render_rows(field, c2w, intrinsics, rows, noise, u, background, rgb, depth, mask):
     """Render rows of a frame.
 
     Args:
         field: what is shown.
-        camera: (25,) camera-to-world matrix and intrinsics, see openlrm.representations.triplane.rays.
+        c2w: (3, 4) camera-to-world.
+        intrinsics: fx, fy, cx, cy over the image's side.
         rows: (first, one past the last).
-        missed: near and far of rays that miss the cube.
         noise: (S,) stratified noise of every ray.
         u: (S,) importance positions of every ray, increasing.
         background: grey level.
         rgb: (size, size, 3), written.
-        depth: (size, size), written; +inf without weight, not clipped.
+        depth: (size, size), written, between a ray's first and last coarse sample; the last one without weight.
         mask: (size, size), written.
-        bounds: (size, 2), written: smallest and largest coarse depth of each row.
     """
     size = len(mask)
     buffers = _buffers(len(noise))
     coarse = buffers.coarse
-    origin = camera[3], camera[7], camera[11]
+    origin = c2w[0, 3], c2w[1, 3], c2w[2, 3]
     for row in range(rows[0], rows[1]):
-        bounds[row, 0], bounds[row, 1] = f32(np.inf), f32(-np.inf)
         for column in range(size):
-            direction = pixel_direction(camera, row, column, size)
-            near, far = cube_span(camera, direction)
-            hit = far > near
-            if not hit:
-                near, far = missed
+            direction = pixel_direction(c2w, intrinsics, row, column, size)
+            near, far = cube_span(origin, direction)
             _march(field, origin, direction, near, far, noise, u, buffers)
-            bounds[row, 0], bounds[row, 1] = min(bounds[row, 0], coarse[0]), max(bounds[row, 1], coarse[-1])
             distance, total = _composite(buffers, rgb[row, column])
             for c in range(3):
                 rgb[row, column, c] += background * (f32(1) - total)
-            depth[row, column] = distance / total if total > 0 else f32(np.inf)
+            seen = distance / total if total > 0 else coarse[-1]
+            depth[row, column] = min(max(seen, coarse[0]), coarse[-1])
             mask[row, column] = total
 
 

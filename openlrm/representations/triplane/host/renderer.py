@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from openlrm.cameras import Camera
 from openlrm.representations.triplane.host.field import lay_out
 from openlrm.representations.triplane.host.occupancy import find_occupied
 from openlrm.utils.threads import spread_ranges
@@ -39,33 +40,29 @@ class HostRenderer:
         if self._field.occupied.size == 1:
             self._field = self._field._replace(occupied=find_occupied(self.density))
 
-    def render(self, camera: np.ndarray, size: int, background: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def render(self, camera: Camera, size: int, background: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Render a frame.
 
         Args:
-            camera: (25,), see `openlrm.cameras.build_render_camera`.
+            camera: ().
             size: side of the frame in pixels.
             background: grey level behind the object.
 
         Returns:
-            float32 colour (size, size, 3), not clipped; distance from the camera centre (size, size), the farthest
-            coarse sample of the frame where there is no weight; total weight (size, size).
+            float32 colour (size, size, 3), not clipped; distance from the camera centre (size, size), where there is
+            no weight the last coarse sample of the ray; total weight (size, size).
         """
-        # Here, since importing numba takes a third of a second, which a run without rendering should not pay.
-        from openlrm.representations.triplane.host import rays, render
+        from openlrm.representations.triplane.host.render import render_rows
 
-        camera, grey = np.ascontiguousarray(camera, np.float32), np.float32(background)
-        missed = rays.frame_span(camera, size)
-        rgb, bounds = np.empty((size, size, 3), np.float32), np.empty((size, 2), np.float32)
+        pose, lens, grey = np.ascontiguousarray(camera.c2w), tuple(camera.intrinsics), np.float32(background)
+        rgb = np.empty((size, size, 3), np.float32)
         depth, mask = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
 
-        def render_rows(first: int, last: int) -> None:
-            render.render_rows(
-                self._field, camera, (first, last), missed, self._noise, self._u, grey, rgb, depth, mask, bounds
-            )
+        def render(first: int, last: int) -> None:
+            render_rows(self._field, pose, lens, (first, last), self._noise, self._u, grey, rgb, depth, mask)
 
-        spread_ranges(render_rows, size, max(1, _TASK_PIXELS // size))
-        return rgb, np.clip(depth, bounds[:, 0].min(), bounds[:, 1].max()), mask
+        spread_ranges(render, size, max(1, _TASK_PIXELS // size))
+        return rgb, depth, mask
 
     def evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Density (P,) and colour (P, 3) at points (P, 3); plane features are zero outside [-1, 1]^3."""
