@@ -85,7 +85,7 @@ def test_as_typed(tmp_path):
     """The script and the runner are the same, as a user types them in the repository."""
     options = [
         "--model_path",
-        "tests/golden",
+        "openlrm/families/lrm/golden",
         "--data_root",
         "assets/sample_object",
         "source_size=56",
@@ -456,7 +456,7 @@ def test_graph_mode(evaluate):
         (["uids=../data/a"], "does not stay inside the data folder"),
         (["uids=a", "uid_file=x"], "two ways to name the objects"),
         (["uid_file=x"], "cannot read the list of objects"),
-        (["source_size=57"], "not a multiple of the encoder's patch 14"),
+        (["source_size=57"], "not a multiple of the encoder's patch side 14"),
         (["normed_dist_to_center=near"], "normed_dist_to_center=near is neither auto nor a number"),
         (["uids=a", "normed_dist_to_center=-1"], "camera distance must be positive"),
         (["lpips_backbone=vgg.safetensors"], "no VGG16 weights"),

@@ -67,7 +67,7 @@ def test_check_data_finds_nothing(rendered, capsys):
 def test_training_items_are_drawn(rendered):
     config = DataConfig([SubsetConfig([str(rendered)])], source_image_res=32, render_image_high=64)
     item = TrainItems(config, seed=0).item(0, 0)
-    assert item["render_image"].shape == (4, 3, 64, 64)
+    assert item.images.shape == (4, 3, 64, 64)
     assert item["source_image"].shape == (3, 32, 32)
     assert 0.02 < item["render_mask"].mean() < 0.9
     # The camera of the model's input is the canonical one, at the distance it was rendered from.
