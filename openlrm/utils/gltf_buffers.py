@@ -14,7 +14,7 @@ import numpy as np
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _MESHOPT = "EXT_meshopt_compression"
-_MOST = 100_000_000  # numbers in an accessor: one without a buffer view can claim any
+_MOST_EMPTY = 10_000_000  # numbers in an accessor without a buffer view, which can claim any
 
 
 def load_document(path: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -66,10 +66,12 @@ class Buffers:
         """
         accessor = self._document["accessors"][index]
         count, kind = accessor["count"], np.dtype(_TYPES[accessor["componentType"]])
-        if _WIDTHS.get(accessor["type"]) != width or not 0 <= count * width <= _MOST:
+        if _WIDTHS.get(accessor["type"]) != width or count < 0:
             raise ValueError(f"accessor {index} holds {count} {accessor['type']}, {width} numbers each expected")
         if "bufferView" in accessor:
             values = self._view(accessor["bufferView"], accessor.get("byteOffset", 0), count, width, kind)
+        elif count * width > _MOST_EMPTY:
+            raise ValueError(f"accessor {index} is too large: {count} values without data")
         else:
             values = np.zeros((count, width), kind)
         if "sparse" in accessor:

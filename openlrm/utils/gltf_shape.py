@@ -14,6 +14,7 @@ import numpy as np
 from openlrm.utils.gltf_buffers import Buffers, load_document
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
+_MOST_VERTICES = 50_000_000  # a small file can show a mesh any number of times
 
 _KNOWN = {"KHR_mesh_quantization", "EXT_mesh_gpu_instancing", "KHR_animation_pointer", "KHR_lights_punctual"}
 _LOOKS = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "KHR_xmp", "EXT_lights_", "EXT_materials_")
@@ -57,6 +58,8 @@ class _Shape:
                 vertices.append(points)
                 faces.append(triangles + count)
                 count += len(points)
+                if count > _MOST_VERTICES:
+                    raise ValueError(f"more than {_MOST_VERTICES} vertices")
         return np.concatenate(vertices), np.concatenate(faces)
 
     def _find_parents(self) -> dict[int, int]:

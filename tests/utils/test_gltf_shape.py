@@ -9,7 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from openlrm.errors import UserError
+from openlrm.runners.evaluate.meshes import read_mesh
 from openlrm.utils.gltf_shape import read_gltf_shape
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts/data/objaverse"
@@ -269,3 +273,31 @@ def test_buffers_beside_the_file_and_inside_it(tmp_path):
     (tmp_path / "a.gltf").write_text(json.dumps(document))
     with pytest.raises(ValueError, match="not in a file"):
         read_gltf_shape(tmp_path / "a.gltf")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(files, tmp_path, data):
+    """Whatever bytes of a file are changed, cut or repeated."""
+    content = bytearray(files[data.draw(st.sampled_from(sorted(files)))][0].read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(
+            st.sampled_from(list(b'\x00\xff0179-{}[]",.e'))
+        )
+    end = data.draw(st.integers(len(content) // 2, len(content) * 2))
+    (tmp_path / "a.glb").write_bytes(bytes(content)[:end])
+    try:
+        vertices, faces = read_mesh(tmp_path / "a.glb", "auto")
+    except UserError:
+        return
+    assert np.isfinite(vertices[faces]).all()
+
+
+def test_a_small_file_cannot_ask_for_much(write_glb, tmp_path):
+    document, arrays = cube([{"mesh": 0}])
+    document["accessors"] = [
+        {"componentType": 5126, "count": 10**12, "type": "VEC3"},
+        {"bufferView": 1, "componentType": 5123, "count": 36, "type": "SCALAR"},
+    ]
+    with pytest.raises(ValueError, match="too large"):
+        read_gltf_shape(write_glb(tmp_path / "a.glb", document, arrays))
