@@ -39,7 +39,8 @@ def read_gltf_shape(path: Path) -> tuple[np.ndarray, np.ndarray]:
     for name in document.get("extensionsRequired", ()):
         if name not in _KNOWN and not name.startswith(_LOOKS):
             raise ValueError(f"it needs the glTF extension {name}, which is not read here: save it without")
-    return _Shape(document, Buffers(document, binary, path.parent)).triangles()
+    with np.errstate(all="ignore"):  # infinite places are for the caller to look at
+        return _Shape(document, Buffers(document, binary, path.parent)).triangles()
 
 
 class _Shape:

@@ -159,7 +159,7 @@ def test_every_kind_is_rendered_at_rest(tmp_path, write_glb):
     for name, text in {
         "place": usd(f" = {points}"),
         "shape": usd(f" = {points}\n point3f[] points.timeSamples = {{ 0: {far}, 24: {points} }}"),
-        "samples": usd(f".timeSamples = {{ 0: {points}, 24: {far} }}"),
+        "earliest": usd(f".timeSamples = {{ 0: {points}, 24: {far} }}"),
     }.items():
         (tmp_path / f"{name}.usda").write_text(text)
         paths.append(tmp_path / f"{name}.usda")

@@ -185,6 +185,8 @@ for name in sys.argv[2:]:
 
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="bpy (Blender) is not installed")
 def test_the_factory_renders_the_same_shapes(files):
+    # Its extension's data is none, and Blender has the extension.
+    files = {name: file for name, file in files.items() if name != "spare_draco"}
     names = [str(path) for path, _ in files.values()]
     command = [sys.executable, "-c", PROBE, str(SCRIPTS), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -12,7 +12,8 @@ def at_rest(path):
     """Let the importers see a file without its animations, for the length of a `with` block.
 
     glTF: nodes and morph weights as the file gives them beside its animations. USD: default values, and the earliest
-    sample of what has none. FBX has an option of its importer; the other kinds hold no animations.
+    sample of what has none (of everything in a module bpy without USD's own, such as 4.2). FBX has an option of its
+    importer; the other kinds hold no animations.
 
     Args:
         path: file to be imported.
@@ -29,11 +30,11 @@ def at_rest(path):
     elif suffix.startswith(".usd"):
         # The importer takes layers that are open from memory; the file is not touched.
         stage = _open_stage(path)
-        if stage is not None:
-            for layer in stage.GetUsedLayers():
-                _drop_samples(layer)
+        for layer in stage.GetUsedLayers() if stage is not None else ():
+            _drop_samples(layer)
         yield
-        del stage
+        if stage is None:
+            _stop_playing()
     else:
         yield
 
@@ -46,14 +47,16 @@ class _NoAnimations:
 
 
 def _open_stage(path):
-    """Return the stage; None for a file that is none, as the importer is going to say."""
+    """Return the stage; None without USD's own module, or for a file that is none, as the importer is going to say."""
     # The module bpy keeps Blender's own packages where Python does not look; Blender itself finds them.
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = Path(bpy.utils.resource_path("LOCAL")) / "python" / "lib" / version / "site-packages"
     if str(packages) not in sys.path:
         sys.path.append(str(packages))
-    from pxr import Tf, Usd
-
+    try:
+        from pxr import Tf, Usd
+    except ImportError:
+        return None
     try:
         return Usd.Stage.Open(str(path))
     except Tf.ErrorException:
@@ -70,3 +73,18 @@ def _drop_samples(layer):
             attribute.default = layer.QueryTimeSample(path, times[0])
         for time in times:
             layer.EraseTimeSample(path, time)
+
+
+def _stop_playing():
+    """Take off what moves imported objects, before Blender looks at it: they stay as they were read."""
+    for armature in bpy.data.armatures:
+        armature.pose_position = "REST"
+    for item in bpy.data.objects:
+        for constraint in [one for one in item.constraints if one.type == "TRANSFORM_CACHE"]:
+            item.constraints.remove(constraint)
+        for modifier in [one for one in item.modifiers if one.type == "MESH_SEQUENCE_CACHE"]:
+            item.modifiers.remove(modifier)
+        keys = getattr(item.data, "shape_keys", None)
+        for owner in (item, item.data, keys):
+            if owner is not None:
+                owner.animation_data_clear()
