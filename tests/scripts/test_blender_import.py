@@ -88,6 +88,36 @@ def test_cameras_and_lamps_go_and_leave_their_children_where_they_are(tmp_path, 
         assert not found["lit"], name
 
 
+EXPORT = """
+import sys
+import bpy
+bpy.ops.wm.read_factory_settings(use_empty=True)
+scene = bpy.context.scene
+bpy.ops.mesh.primitive_cube_add(size=1, location=(0, 0, 0))
+still = bpy.context.object
+bpy.ops.mesh.primitive_cube_add(size=1, location=(0, 0, 4))
+moving = bpy.context.object
+for kind, data in (("camera", bpy.data.cameras.new("c")), ("lamp", bpy.data.lights.new("l", "POINT"))):
+    item = bpy.data.objects.new(kind, data)
+    item.location = (3, 0, 0)
+    scene.collection.objects.link(item)
+moving.parent = item
+for frame, x in ((1, 0), (20, 9)):
+    moving.location = (x, 0, 4)
+    moving.keyframe_insert("location", frame=frame)
+scene.frame_set(1)
+bpy.ops.export_scene.fbx(filepath=sys.argv[1])
+"""
+
+
+def test_an_fbx_with_a_camera_a_lamp_and_an_animation(tmp_path):
+    done = subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path / "a.fbx")], capture_output=True, check=False)
+    assert (tmp_path / "a.fbx").exists(), done.stderr
+    (found,) = look(tmp_path / "a.fbx")
+    np.testing.assert_allclose(found["box"], [[-0.5, -0.5, -0.5], [3.5, 0.5, 4.5]], atol=1e-4)
+    assert not found["lit"]
+
+
 def test_a_lamp_of_the_file_does_not_shine(tmp_path, write_glb):
     """The same pictures as without it, to the byte."""
     documents = {

@@ -53,7 +53,9 @@ def import_object(path, up_axis):
         with at_rest(path):
             finished = importer(filepath=str(path), **options)
     except RuntimeError as error:
-        reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        lines = [line.strip() for line in str(error).splitlines()]
+        # The last line of an importer's exception is followed by where Blender's Python was.
+        reason = [line for line in lines if line and not line.startswith("Location: ")][-1]
         raise InputError(f"Blender cannot read the file: {path} ({reason.removeprefix('Error: ')})") from error
     if "FINISHED" not in finished:
         raise InputError(f"Blender cannot read the file: {path}")
