@@ -30,12 +30,12 @@ class Source:
 
 
 def find_sources(place: str) -> list[Source]:
-    """List the objects of a folder or a list.
+    """List the objects of a folder or a list, or take one file.
 
     Args:
         place: a folder, searched with its subfolders; an object is called as its path in it without suffix. Or a list:
             .txt with a path, or a uid, a tab and a path, on every line; .json with paths or {uid: path}. Paths are
-            relative to the list's folder; an object without uid is called as its file without suffix.
+            relative to the list's folder; an object without uid is called as its file without suffix. Or one 3D file.
 
     Returns:
         The objects by uid.
@@ -51,6 +51,8 @@ def find_sources(place: str) -> list[Source]:
         pairs = [
             (file.relative_to(path).with_suffix("").as_posix(), file) for file in files if not file.name.startswith(".")
         ]
+    elif path.suffix.lower() in SUFFIXES and path.is_file():
+        pairs = [(path.stem, path)]
     else:
         pairs = [(uid or Path(file).stem, path.parent / file) for uid, file in _read_list(path)]
     if not pairs:
@@ -106,7 +108,7 @@ def fetch_objaverse(uids: Sequence[str], processes: int) -> list[Source]:
 def _read_list(path: Path) -> list[tuple[str, str]]:
     """Return uid, or "" where there is none, and text of every entry."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a byte order mark
         if path.suffix.lower() == ".json":
             entries = json.loads(text)
             pairs = list(entries.items()) if isinstance(entries, dict) else [("", entry) for entry in entries]
