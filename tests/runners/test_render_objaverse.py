@@ -68,7 +68,7 @@ def test_training_items_are_drawn(rendered):
     config = DataConfig([SubsetConfig([str(rendered)])], source_image_res=32, render_image_high=64)
     item = TrainItems(config, seed=0).item(0, 0)
     assert item.images.shape == (4, 3, 64, 64)
-    assert item["source_image"].shape == (3, 32, 32)
+    assert item.source_images.shape == (1, 3, 32, 32)
     assert 0.02 < item["render_mask"].mean() < 0.9
     # The camera of the model's input is the canonical one, at the distance it was rendered from.
     pose = item["source_camera"][:12].reshape(3, 4)
