@@ -1,8 +1,9 @@
 """How fast are the compiled products? `python -m benchmarks.products`; writes benchmarks/products.md.
 
-Products of the released models' layers, in float32 and in bfloat16. Seconds are the processor's, the best of several, so
-that what else runs on the machine counts little: of a task of 256 rows on one core, and of 3072 rows on all cores, where
-they are those of all threads divided by their number. Errors are root mean squares against float64, of the product's own.
+Products of the released models' layers, in float32 and in bfloat16. Seconds are the processor's, the best of several,
+so that what else runs on the machine counts little: of a task of 256 rows on one core, and of 3072 rows on all cores,
+where they are those of all threads divided by their number. Errors are root mean squares against float64, of the
+product's own.
 """
 
 from __future__ import annotations
