@@ -240,6 +240,13 @@ def test_scene_names_its_renderers(golden_field):
         Scene(Tensor(golden_field[0][None]), synthesizer_of(*golden_field), "gpu")
 
 
+@pytest.mark.parametrize("name", ["net.0.bias", "net.2.weight", "net.4.bias", "net.6.weight", "net.6.bias"])
+def test_a_decoder_of_other_layers(golden_field, name):
+    planes, decoder, samples = golden_field
+    with pytest.raises(ValueError, match=f"{name} has shape"):
+        HostRenderer(planes, decoder | {name: decoder[name][:3]}, samples)
+
+
 def test_numba_is_imported_only_when_used():
     script = (
         "import sys\n"
