@@ -69,9 +69,9 @@ def test_training_items_are_drawn(rendered):
     item = TrainItems(config, seed=0).item(0, 0)
     assert item.images.shape == (4, 3, 64, 64)
     assert item.source_images.shape == (1, 3, 32, 32)
-    assert 0.02 < item["render_mask"].mean() < 0.9
+    assert 0.02 < item.masks.mean() < 0.9
     # The camera of the model's input is the canonical one, at the distance it was rendered from.
-    pose = item["source_camera"][:12].reshape(3, 4)
+    pose = item.source_cameras.c2w[0]
     np.testing.assert_allclose(pose[:, :3], [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=1e-5)
     assert 1.9 <= -pose[1, 3] <= 2.6
 
