@@ -25,6 +25,7 @@ LEVELS = {
     "openlrm.ops": 1,
     "openlrm.parallel": 1,
     "openlrm.reports": 1,
+    "openlrm.geometry": 2,
     "openlrm.losses": 2,
     "openlrm.metrics": 2,
     "openlrm.preprocess": 2,
