@@ -16,7 +16,6 @@ from openlrm.config.schema import Option, groups, nearest, options, structured
 from openlrm.config.texts import keep_item_texts, keep_texts, literal, parse_texts, split_list
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path
-from openlrm.utils.texts import decode
 
 COMMAND_LINE = "command line"
 Config = TypeVar("Config")
@@ -95,7 +94,7 @@ def unknown_key(key: str, schema: type, where: object) -> UserError:
 
 def _read_yaml(path: str | os.PathLike, schema: type) -> Iterator[tuple[str, Any]]:
     try:
-        text = decode(Path(path).read_bytes())
+        text = Path(path).read_text(encoding="utf-8-sig")
         content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
         texts = parse_texts(text)
     except FileNotFoundError as error:

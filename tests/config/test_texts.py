@@ -113,7 +113,6 @@ def test_any_list_of_names_survives_yaml(tmp_path_factory, items):
         assert load_config(Config, [file]).uids == items
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_config_with_a_byte_order_mark(tmp_path, encoding):
-    (tmp_path / "a.yaml").write_text("uids: [é]\r\n", encoding=encoding)
+def test_a_config_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.yaml").write_text("uids: [é]\r\n", encoding="utf-8-sig")
     assert load_config(Config, [tmp_path / "a.yaml"]).uids == ["é"]
