@@ -72,7 +72,7 @@ class EvalLRM(Runner):
         patch = model.encoder.model.spec.patch_size
         if settings["source_size"] % patch:
             raise UserError(f"source_size={settings['source_size']} is not a multiple of the encoder's patch {patch}")
-        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / _version_name(located)
+        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / located.version
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]
@@ -268,10 +268,3 @@ def _point_out_training(uids: list[str], training: Training) -> None:
         names = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
         message = "%d of %d objects were trained on (%s): their figures say nothing of new objects"
         logger.warning(message, len(seen), len(uids), names)
-
-
-def _version_name(located: LocatedModel) -> str:
-    """Folder of the results: e<epoch>, release, or the name of a checkpoint without an epoch."""
-    if located.epoch is not None:
-        return f"e{located.epoch}"
-    return "release" if located.weights.suffix == ".safetensors" else located.weights.stem
