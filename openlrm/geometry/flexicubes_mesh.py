@@ -15,7 +15,7 @@ from mindspore import Tensor, nn
 from openlrm.errors import UserError
 from openlrm.geometry.sdf import grid_points
 from openlrm.geometry.topology import Topology, find_topology
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 from openlrm.utils.threads import spread_ranges
 
 WEIGHT_SPREAD = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from openlrm.errors import UserError
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 
 
 @lru_cache(maxsize=2)

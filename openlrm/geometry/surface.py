@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.geometry.raster import FAR, NEAR, Visible, rasterize
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import host_array
 from openlrm.utils.threads import spread
 
 

@@ -47,14 +47,6 @@ def test_lists_that_windows_wrote(folder, name, text):
     assert read_objaverse_uids(str(folder / name)) == ["cup.glb"]
 
 
-def test_one_file(folder):
-    """A 3D file is the object, whatever its text would be as a list."""
-    (folder / "kitchen/Cup.OBJ").write_text("v 0 0 0\nv 1 0 0\n")
-    assert named(find_sources(str(folder / "kitchen/Cup.OBJ")), folder) == {"Cup": "kitchen/Cup.OBJ"}
-    with pytest.raises(UserError, match="no such folder or list"):
-        find_sources(str(folder / "none.glb"))
-
-
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
