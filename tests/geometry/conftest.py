@@ -35,13 +35,13 @@ def read_cubes() -> Callable:
 
 
 @pytest.fixture(scope="session")
-def cubes_golden(golden_dir, read_cubes) -> dict[str, dict[str, np.ndarray]]:
-    return read_cubes(golden_dir / "instantmesh" / "flexicubes.npz")
+def cubes_golden(repo, read_cubes) -> dict[str, dict[str, np.ndarray]]:
+    return read_cubes(repo / "tests" / "golden" / "instantmesh" / "flexicubes.npz")
 
 
 @pytest.fixture(scope="session")
-def surface_golden(golden_dir) -> dict[str, np.ndarray]:
-    with np.load(golden_dir / "instantmesh" / "surface.npz") as arrays:
+def surface_golden(repo) -> dict[str, np.ndarray]:
+    with np.load(repo / "tests" / "golden" / "instantmesh" / "surface.npz") as arrays:
         return dict(arrays)
 
 
