@@ -39,7 +39,7 @@ def encode_glb(
     """
     # A vertex without area has no normal, but glTF wants unit length.
     normals = np.where(np.linalg.norm(normals, axis=1, keepdims=True) > 0.5, normals, (0, 0, 1))
-    file = _File()
+    file = GlbFile()
     positions = z_up_to_y_up(positions)
     limits = {"min": positions.min(0).tolist(), "max": positions.max(0).tolist()}
     attributes = {
@@ -74,7 +74,7 @@ def encode_glb(
     return file.encode(document)
 
 
-class _File:
+class GlbFile:
     """Binary chunk of a file with its table of contents."""
 
     def __init__(self) -> None:

@@ -12,7 +12,6 @@ added with the weight T alpha. Gradients hold all these decisions: none flows th
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,9 @@ from mindspore import Tensor, nn, ops
 from openlrm.ops.device import host_kernels
 from openlrm.ops.host.arrays import host_array
 from openlrm.ops.splatting_tiles import TileSplat
+from openlrm.utils.logging import get_logger
 
-_LOG = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Lists(NamedTuple):
@@ -125,7 +125,7 @@ def list_gaussians(
     camera = camera_numbers(host_array(c2w), host_array(intrinsics), *size)
     indices, dropped = list_tiles(look(arrays, camera, *size), len(arrays[0]), *size, length)
     if dropped:
-        _LOG.warning(
+        _log.warning(
             "lists of %d Gaussians a tile are too short: %d pairs of Gaussian and tile left out, the farthest",
             indices.shape[1],
             dropped,
