@@ -106,7 +106,8 @@ def inspect_object(root: str | Place, uid: str) -> ObjectReport:
 def _read_record(source: ObjaverseObject, report: ObjectReport) -> np.ndarray | None:
     """Report lost textures; return the (2, 3) box of the object. Both as far as the Blender script has said so."""
     try:
-        record = json.loads((source.folder / "render.json").read_text(encoding="utf-8"))
+        with (source.folder / "render.json").open("rb") as file:
+            record = json.load(file)
         if "texture" in record["warnings"]:
             report.problems.append(Problem("texture", f"{record['warnings']['texture']}: {source.folder}"))
         bounds = np.array(record["placement"]["bounds"], np.float64)

@@ -98,6 +98,7 @@ class GlbFile:
         return len(self._accessors) - 1
 
     def encode(self, document: dict) -> bytes:
+        """Bytes of a .glb: `document`, the glTF's other parts, with what was added."""
         document = document | {
             "accessors": self._accessors,
             "bufferViews": self._views,
