@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from openlrm import launch
-from openlrm.runners.infer.lrm import InferLRMConfig
+from openlrm.runners.infer.config import InferConfig
 
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
@@ -370,7 +370,7 @@ def test_help_lists_every_option_without_mindspore():
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    for field in dataclasses.fields(InferLRMConfig):
+    for field in dataclasses.fields(InferConfig):
         shown = {None: "null", True: "true", False: "false"}.get(field.default, str(field.default))
         if type(field.default) in (int, float):
             shown = str(field.default)
