@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openlrm.errors import UserError
+from openlrm.utils.run_files import CONFIG as RUN_CONFIG
 from openlrm.utils.texts import decode
 from openlrm.utils.tree import is_hidden
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-_RUN_CONFIG = "cfg.yaml"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EPOCH = re.compile(r"-e(\d+)\.ckpt$")
 
@@ -48,7 +48,7 @@ class LocatedModel:
         if self.version == "release":
             return Path(self.name)
         run = self.config_file.resolve().parent
-        experiment = run.parent.name if (run / _RUN_CONFIG).is_file() else ""
+        experiment = run.parent.name if (run / RUN_CONFIG).is_file() else ""
         return Path(experiment, run.name, self.version)
 
     @property

@@ -62,10 +62,23 @@ def blend_on_white(pixels: np.ndarray, where: object = None) -> np.ndarray:
     """
     if pixels.shape[2] == 3:
         return pixels
-    rgb, alpha = pixels[..., :3], pixels[..., 3:]
-    if not alpha.any():
+    if not pixels[..., 3].any():
         raise UserError("the picture is fully transparent", where, "choose one in which the object can be seen")
-    return rgb * alpha + (1 - alpha)
+    return blend(pixels, 1.0)
+
+
+def blend(rgba: np.ndarray, background: float) -> np.ndarray:
+    """Put a picture on a uniform background.
+
+    Args:
+        rgba: (..., H, W, 4) float32 in [0, 1], straight (not premultiplied) alpha.
+        background: grey level in [0, 1].
+
+    Returns:
+        (..., H, W, 3) float32: rgb * alpha + background * (1 - alpha).
+    """
+    alpha = rgba[..., 3:]
+    return rgba[..., :3] * alpha + np.float32(background) * (1 - alpha)
 
 
 def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
@@ -236,7 +249,7 @@ def cubic_taps(inputs: int, outputs: int, first: int = 0, count: int | None = No
     position = np.arange(first, outputs if count is None else first + count) * step
     below = np.floor(position).astype(int)
     neighbours = below[:, None] + np.arange(-1, 3)
-    return np.clip(neighbours, 0, inputs - 1), _cubic_kernel(position[:, None] - neighbours)
+    return np.clip(neighbours, 0, inputs - 1), cubic_kernel(position[:, None] - neighbours)
 
 
 @functools.lru_cache(maxsize=64)
@@ -250,7 +263,8 @@ def _cubic_matrix(inputs: int, outputs: int) -> np.ndarray:
     return matrix
 
 
-def _cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
+def cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
+    """Keys' kernel of cubic convolution (1981, eq. 4): 1 at distance 0, 0 from 2 on."""
     t = np.abs(distance)
     near = (a + 2) * t**3 - (a + 3) * t**2 + 1
     far = a * (t**3 - 5 * t**2 + 8 * t - 4)
