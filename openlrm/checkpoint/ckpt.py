@@ -11,8 +11,7 @@ The file is one protobuf message, as MindSpore's checkpoint.proto describes it:
     tensor:     1 = dimension, repeated; 2 = name of the type; 3 = bytes, little-endian
 
 A tensor above 512 MiB is written as several values of one name, each with the whole shape and a part of the bytes. The
-shape [0] stands for a scalar. `crc_num` and ten bytes, the CRC-32 of the message with the highest byte first, may follow
-it.
+shape [0] stands for a scalar. `crc_num` and ten bytes may follow the message: its CRC-32, the highest byte first.
 """
 
 from __future__ import annotations
