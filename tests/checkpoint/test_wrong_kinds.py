@@ -44,7 +44,7 @@ def npy(save, *arrays):
 
 KINDS = {
     "lfs": (LFS.format("ab" * 32, 123).encode(), "a Git LFS pointer to a file of 123 bytes, not .*git lfs pull"),
-    "old lfs": (LFS.replace("git-lfs", "hawser").format("0" * 64, 7).encode(), "a Git LFS pointer to a file of 7 bytes"),
+    "old lfs": (LFS.replace("git-lfs", "hawser").format("0" * 64, 7).encode(), "a Git LFS pointer to a file of 7"),
     "lfs of Windows": (LFS.replace("\n", "\r\n").format("0" * 64, 9).encode(), "a Git LFS pointer to a file of 9"),
     "page": (b"\n<!DOCTYPE html>\n<html>" + b"x" * 900, "a web page, not .*download"),
     "page with a mark": (b"\xef\xbb\xbf<HTML>", "a web page"),

@@ -73,8 +73,8 @@ _COMPILED = "_orig_mod."  # torch.compile puts it in front of whatever was compi
 def from_checkpoint(tensors: Tensors, expected: set[str]) -> Tensors:
     """Names of any checkpoint of an LRM -> ours.
 
-    Takes off wrappers' prefixes (`lrm_generator.`, torch.compile's `_orig_mod.`), drops optimiser state and counters, turns MindSpore's norm
-    names gamma/beta into weight/bias, and unpacks an encoder in Hugging Face's layout.
+    Takes off wrappers' prefixes (`lrm_generator.`, torch.compile's `_orig_mod.`), drops optimiser state and counters,
+    turns MindSpore's norm names gamma/beta into weight/bias, and unpacks an encoder in Hugging Face's layout.
 
     Args:
         tensors: what the file holds.
