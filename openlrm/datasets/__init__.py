@@ -3,8 +3,9 @@
 from openlrm.datasets.config import DataConfig, SubsetConfig
 from openlrm.datasets.items import TrainItems
 from openlrm.datasets.loader import batches_per_epoch, make_loader
-from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_object
+from openlrm.datasets.objaverse import ObjaverseObject, list_uids, read_object
 from openlrm.datasets.views import ObjectViews, ValidationItems, object_views
+from openlrm.utils.images import blend
 
 __all__ = [
     "DataConfig",

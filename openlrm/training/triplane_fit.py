@@ -6,11 +6,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from openlrm.datasets.objaverse import blend
 from openlrm.losses import mask_loss, pixel_loss, total_variation
 from openlrm.models.rendering import TriplaneSynthesizer
 from openlrm.training.optim import AdamW
 from openlrm.training.views import PosedViews
+from openlrm.utils.images import blend
 
 BACKGROUNDS = (0.0, 0.5, 1.0)
 

@@ -158,9 +158,8 @@ class FitTriplane(Runner):
         import numpy as np
         from mindspore import Tensor
 
-        from openlrm.datasets.objaverse import blend
         from openlrm.models import ModelLRM
-        from openlrm.utils.images import resize_bicubic
+        from openlrm.utils.images import blend, resize_bicubic
 
         model = ModelLRM.from_pretrained(self.config.model_name)
         picture = resize_bicubic(blend(views.rgba[0], 1.0).transpose(2, 0, 1), self.config.source_size)
@@ -196,9 +195,8 @@ class FitTriplane(Runner):
         """PSNR and SSIM of the kept views, on white, into metrics.json and comparison.png."""
         import numpy as np
 
-        from openlrm.datasets.objaverse import blend
         from openlrm.metrics import psnr, ssim
-        from openlrm.utils.images import save_image
+        from openlrm.utils.images import blend, save_image
 
         truth = blend(views.rgba, 1.0).transpose(0, 3, 1, 2)
         shown = np.stack([view.rgb for view in scene.views(views.cameras, truth.shape[2])]).transpose(0, 3, 1, 2)
