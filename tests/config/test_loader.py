@@ -69,6 +69,14 @@ def test_text_is_taken_as_it_stands(text):
     assert load_config(Config, (), [f"model_ckpt={text}"]).model_ckpt == text
 
 
+def test_the_home_folder(yaml, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_config(Config, [yaml("image_input: ~/a.png")], ["model_ckpt=~/b"]) == Config(
+        "/home/me/a.png", "/home/me/b"
+    )
+    assert load_config(Config, [], ["image_input=~a.png", "model_ckpt=a~/b"]) == Config("~a.png", "a~/b")
+
+
 @pytest.mark.parametrize(
     ("override", "value"),
     [

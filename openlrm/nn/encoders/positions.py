@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openlrm.utils.images import cubic_kernel
+from openlrm.utils.cubic import keys_kernel
 
 # Cubic convolution parameter (Keys, 1981): -0.5 with antialiasing, -0.75 without, as the released weights expect.
 _CUBIC_ANTIALIAS = -0.5
@@ -22,12 +22,12 @@ def resize_matrix(size_in: int, size_out: int, antialias: bool) -> np.ndarray:
     centres = (np.arange(size_out) + 0.5) * scale
     if antialias:
         widen = max(scale, 1.0)
-        weights = cubic_kernel((np.arange(size_in)[None, :] + 0.5 - centres[:, None]) / widen, _CUBIC_ANTIALIAS)
+        weights = keys_kernel((np.arange(size_in)[None, :] + 0.5 - centres[:, None]) / widen, _CUBIC_ANTIALIAS)
     else:
         weights = np.zeros((size_out, size_in))
         first = np.floor(centres - 0.5).astype(int) - 1
         for tap in range(4):
             source = first + tap
-            weight = cubic_kernel(source + 0.5 - centres, _CUBIC_PLAIN)
+            weight = keys_kernel(source + 0.5 - centres, _CUBIC_PLAIN)
             np.add.at(weights, (np.arange(size_out), np.clip(source, 0, size_in - 1)), weight)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -92,7 +92,9 @@ class InferLRM(Runner):
                 continue
             try:
                 self._export(self._reconstruct(reconstructor, image), targets)
-            except UserError as error:
+            except (UserError, MemoryError) as error:
+                if isinstance(error, MemoryError):
+                    error = UserError("not enough memory for the picture or its results", image, "choose smaller ones")
                 if len(images) > 1:
                     logger.error("%s: %s", image, error)
                 errors.append(error)
