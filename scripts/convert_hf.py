@@ -31,10 +31,9 @@ def to_release(
         half: write float16.
     """
     from openlrm.checkpoint import save_model
-    from openlrm.families.reconstructor import known_source_size
 
     located, family, model = _load(source, ckpt, epoch)
-    save_model(folder, family.config_of(model, known_source_size(located)), family.release(model), half)
+    save_model(folder, _config(located, family, model), family.release(model), half)
 
 
 def to_ckpt(source: str, file: Path) -> None:
@@ -52,9 +51,8 @@ def to_ckpt(source: str, file: Path) -> None:
     located, family, model = _load(source)
     from openlrm.checkpoint import parameter_arrays, write_ckpt
     from openlrm.checkpoint.locate import CONFIG_NAME, read_config
-    from openlrm.families.reconstructor import known_source_size
 
-    ours = family.config_of(model, known_source_size(located))
+    ours = _config(located, family, model)
     config = file.parent / CONFIG_NAME
     if not config.exists():
         with atomic_path(config) as temporary:
@@ -74,6 +72,18 @@ def _load(source: str, ckpt: str | None = None, epoch: int | None = None):
 
     located = locate_model(source, ckpt, epoch)
     return located, family_of(located), build_model(located)
+
+
+def _config(located, family, model) -> dict:
+    """Contents of config.json: as released where the source is, with the size of the pictures where a run tells it."""
+    from openlrm.families.family import MODEL_TYPE, SOURCE_SIZE
+    from openlrm.utils.run_files import trained_source_size
+
+    size = located.config.get(SOURCE_SIZE) or trained_source_size(located.config_file.parent)
+    keys = family.config_of(model, size)
+    if MODEL_TYPE not in located.config:
+        del keys[MODEL_TYPE]
+    return keys
 
 
 def _same_model(ours: dict, theirs: dict) -> bool:

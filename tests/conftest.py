@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import struct
 from pathlib import Path
 
 os.environ.setdefault("GLOG_v", "3")
@@ -57,6 +58,37 @@ def _log_propagates():
     yield
     logger.propagate = True
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def write_glb():
+    """Writer of binary glTF: (path, document, arrays), the arrays being the document's accessors in their order.
+
+    An array may be a tuple with what its accessor and its buffer view have besides.
+    """
+
+    def write(path: Path, document: dict, arrays=()) -> Path:
+        components = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121, "int16": 5122, "int8": 5120}
+        widths = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+        views, accessors, binary = [], [], b""
+        for entry in arrays:
+            array, besides, view = entry if isinstance(entry, tuple) else (entry, {}, {})
+            views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": array.nbytes} | view)
+            binary += array.tobytes() + bytes(-array.nbytes % 4)
+            accessor = {"bufferView": len(accessors), "componentType": components[array.dtype.name]}
+            accessor |= {"count": len(array), "type": widths[array.size // len(array)]}
+            if array.size // len(array) == 3 and array.dtype == np.float32:
+                accessor |= {"min": array.min(0).tolist(), "max": array.max(0).tolist()}
+            accessors.append(accessor | besides)
+        whole = {"asset": {"version": "2.0"}, "bufferViews": views, "accessors": accessors}
+        whole |= {"buffers": [{"byteLength": len(binary)}]} | document
+        text = json.dumps(whole).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+        path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+        return path
+
+    return write
 
 
 @pytest.fixture

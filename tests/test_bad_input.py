@@ -176,7 +176,7 @@ IMAGES = [
     Case("30000 x 30000", picture("huge.png", lambda b: png(30000, 30000)), ["100 million", "huge.png", "shrink"]),
     Case("no pixels in it", picture("hollow.png", lambda b: png(8, 8)), ["damaged", "hollow.png"]),
     Case("fully transparent", transparent, ["fully transparent", "glass.png", "choose"]),
-    Case("another kind", picture("a.gif", lambda b: b"GIF89a"), ["not a picture we read", "a.gif", ".webp"]),
+    Case("another kind", picture("a.heic", lambda b: b"ftypheic"), ["not a picture we read", "a.heic", ".webp"]),
     Case("no permission", unreadable, ["Permission denied", "cup.png"], (as_root,)),
     Case("empty name", lambda b: b.arguments("image_input="), ["image_input is missing", "image_input=..."]),
 ]

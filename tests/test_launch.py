@@ -131,7 +131,8 @@ def missing(schema, files):
     if not any("TIME" in file for file in files):
         return []
     required = [key for key, _, default, _ in describe(schema) if default == "???"]
-    return [f"{key}={[{'root_dirs': ['x']}] if key == 'data.subsets' else 64}" for key in required]
+    values = {"data.subsets": [{"root_dirs": ["x"]}], "model.triplane_high_res": 128}
+    return [f"{key}={values.get(key, 64)}" for key in required]
 
 
 def test_help_of_a_runner(capsys):

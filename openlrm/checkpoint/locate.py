@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openlrm.errors import UserError
+from openlrm.utils.texts import decode
+from openlrm.utils.tree import is_hidden
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_RUN_CONFIG = "cfg.yaml"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EPOCH = re.compile(r"-e(\d+)\.ckpt$")
 
@@ -18,7 +21,7 @@ class LocatedModel:
     """Where a model was found.
 
     Attributes:
-        name: short name for output folders.
+        name: short name: of the release's or the run's folder, or the hub's.
         config: contents of config.json.
         weights: the .safetensors or .ckpt file.
         config_file: the config.json, for messages.
@@ -28,6 +31,25 @@ class LocatedModel:
     config: dict
     weights: Path
     config_file: Path
+
+    @property
+    def version(self) -> str:
+        """Which of the weights of that name: `release`, `e<epoch>`, or the name of another file."""
+        if self.weights.name == WEIGHTS_NAME:
+            return "release"
+        return f"e{self.epoch}" if self.epoch is not None else self.weights.stem
+
+    @property
+    def results(self) -> Path:
+        """Folder, below others, that holds this model's results and no other's: NAME, of a checkpoint NAME/e<epoch>.
+
+        The runs of `train.lrm` are called after the time they began at, so the experiment's name comes before it.
+        """
+        if self.version == "release":
+            return Path(self.name)
+        run = self.config_file.resolve().parent
+        experiment = run.parent.name if (run / _RUN_CONFIG).is_file() else ""
+        return Path(experiment, run.name, self.version)
 
     @property
     def epoch(self) -> int | None:
@@ -51,7 +73,8 @@ def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -
     if path.is_file():
         if ckpt is not None:
             raise UserError("model_name is a file already", name, "give either that file or a folder with model_ckpt")
-        return _located(path.stem, path, _config_beside(path))
+        config_file = _config_beside(path)
+        return _located(config_file.resolve().parent.name, path, config_file)
     if path.is_dir():
         weights = _weights_in(path, ckpt, epoch)
         return _located(path.resolve().name, weights, _config_beside(weights, path))
@@ -68,7 +91,7 @@ def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -
 def read_config(path: Path) -> dict:
     """Read config.json; UserError when it is missing or not a JSON object."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(decode(path.read_bytes()))
     except FileNotFoundError as error:
         raise UserError(f"{CONFIG_NAME} not found", str(path.parent), "put the model's config.json there") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -111,7 +134,8 @@ def _weights_in(folder: Path, ckpt: str | None, epoch: int | None) -> Path:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.ckpt"), *folder.glob("ckpt/*.ckpt")])
+    found = [*folder.glob("*.ckpt"), *folder.glob("ckpt/*.ckpt")]
+    return sorted(path for path in found if not is_hidden(path.name))
 
 
 def _listing(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from openlrm.config.command_line import parse_command_line
 from openlrm.config.help import describe, format_help
-from openlrm.config.loader import load_config, save_config
+from openlrm.config.loader import load_config, save_config, to_yaml
 from openlrm.config.schema import option
 
-__all__ = ["describe", "format_help", "load_config", "option", "parse_command_line", "save_config"]
+__all__ = ["describe", "format_help", "load_config", "option", "parse_command_line", "save_config", "to_yaml"]

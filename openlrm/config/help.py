@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from openlrm.config.schema import groups, options, positionals, structured
+from openlrm.config.texts import join_list
 
 _WIDTH = 100
 
@@ -71,6 +72,8 @@ def as_typed(value: Any) -> str:
     """Show a value the way it is typed on the command line."""
     if value is None:
         return "null"
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return join_list(value)
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(as_typed, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from openlrm.config.schema import Option, groups, nearest, options, structured
+from openlrm.config.texts import keep_item_texts, keep_texts, literal, parse_texts, split_list
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_path
 
@@ -27,8 +29,9 @@ def load_config(
     Args:
         schema: dataclass whose fields are the options; dataclasses in it are groups of options.
         yaml_files: later ones win.
-        overrides: `key=value` with dotted keys. Text is taken as it stands, `=` included; anything else is
-            read as YAML; a list may go without brackets (`0,0.5,1`); `null` means None.
+        overrides: `key=value` with dotted keys. Text is taken as it stands, `=` included, and so are the items of
+            a list of text (see `openlrm.config.texts.split_list`); anything else is read as YAML; a list may go
+            without brackets (`0,0.5,1`); `null` means None.
 
     Returns:
         An instance of `schema`.
@@ -63,7 +66,20 @@ def save_config(config: object, path: str | os.PathLike) -> None:
         path: file, written whole or not at all.
     """
     with atomic_path(path) as temporary:
-        OmegaConf.save(OmegaConf.create(dataclasses.asdict(config)), temporary)
+        temporary.write_text(to_yaml(config), encoding="utf-8")
+
+
+def to_yaml(config: object) -> str:
+    """Write a config as the text of a YAML file that `load_config` reads back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.create(_literal(dataclasses.asdict(config))))
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _literal(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_literal(item) for item in value]
+    return literal(value) if isinstance(value, str) else value
 
 
 def unknown_key(key: str, schema: type, where: object) -> UserError:
@@ -78,7 +94,9 @@ def unknown_key(key: str, schema: type, where: object) -> UserError:
 
 def _read_yaml(path: str | os.PathLike, schema: type) -> Iterator[tuple[str, Any]]:
     try:
-        content = OmegaConf.to_container(OmegaConf.load(Path(path)), resolve=False)
+        text = Path(path).read_text(encoding="utf-8-sig")
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+        texts = parse_texts(text)
     except FileNotFoundError as error:
         raise UserError("no such config file", path, "check the path") from error
     except Exception as error:
@@ -86,7 +104,7 @@ def _read_yaml(path: str | os.PathLike, schema: type) -> Iterator[tuple[str, Any
         raise UserError(f"cannot read the config file ({error})", path) from error
     if not isinstance(content, dict):
         raise UserError("a config file holds `key: value` lines, not a list", path)
-    yield from _flatten(content, schema, path)
+    yield from _flatten(keep_texts(schema, content, texts), schema, path)
 
 
 def _flatten(content: dict, schema: type, where: object) -> Iterator[tuple[str, Any]]:
@@ -133,10 +151,13 @@ def _from_text(choice: Option, text: str) -> Any:
         return None
     if choice.type is str:
         return text
-    if choice.is_sequence and not text.startswith("["):
-        text = f"[{text}]"
     try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
+        if choice.of_text:
+            return [literal(item) for item in split_list(text)]
+        if choice.is_sequence and not text.startswith("["):
+            text = f"[{text}]"
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
+        return keep_item_texts(choice, value, parse_texts(text)) if choice.item_schema else value
     except Exception as error:  # as in _read_yaml
         raise _mistyped(choice, text, COMMAND_LINE) from error
 

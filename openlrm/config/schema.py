@@ -84,6 +84,11 @@ class Option:
         return typing.get_origin(self.type) in (list, tuple) or self.type in (list, tuple)
 
     @property
+    def of_text(self) -> bool:
+        """Whether it holds a list of text."""
+        return typing.get_origin(self.type) in (list, tuple) and set(typing.get_args(self.type)) <= {str, Ellipsis}
+
+    @property
     def item_schema(self) -> type | None:
         """The dataclass of the items of a list of dataclasses; None for any other option."""
         item = typing.get_args(self.type)[0] if typing.get_origin(self.type) is list else None

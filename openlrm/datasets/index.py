@@ -9,6 +9,7 @@ from openlrm.datasets.held_out import VALIDATION_LIST
 from openlrm.datasets.inspection import Problem
 from openlrm.datasets.objaverse import META_HINT, existing_root, read_uids
 from openlrm.datasets.storage import Place, open_place
+from openlrm.utils.tree import is_hidden
 
 
 def compare_list(root: str | Place, meta_path: str | None = None) -> tuple[list[str], list[Problem]]:
@@ -56,6 +57,7 @@ def _objects_below(root: Place, parents: set[str]) -> set[str]:
     for parent in parents:
         folder = root if parent == "." else root / parent
         if folder.is_dir():
-            names = [entry.name for entry in folder.iterdir() if (entry / "rgba").is_dir()]
+            entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+            names = [entry.name for entry in entries if (entry / "rgba").is_dir()]
             found |= {name if parent == "." else f"{parent}/{name}" for name in names}
     return found

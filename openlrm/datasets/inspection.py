@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from openlrm.datasets.cuts import fills_picture, reaches_border, share_cut
 from openlrm.datasets.objaverse import ObjaverseObject, read_object
 from openlrm.datasets.silhouettes import GOOD, VIEWS, agreement, better_convention, coarse_mask
 from openlrm.datasets.storage import Place
@@ -20,8 +22,12 @@ BLACK = 0.02
 CLIPPED = 0.01
 """A view with a greater share of object pixels along its border cuts the object off.
 
-A close camera may: training copes with that. It is a problem in more than half of the views.
+A close camera may: training copes with that. It is a problem in more than half of the views. Where render.json tells
+which box the object lies in, only views count that cut off more than `CUT` of it, or that should not cut anything.
 """
+
+CUT = 0.25
+"""Share of a box, by the area in sight, that a picture may cut off: the default cameras take up to 0.16 of a cube."""
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
 _SHOWN = 4
@@ -86,13 +92,28 @@ def inspect_object(root: str | Place, uid: str) -> ObjectReport:
         report.problems.append(Problem("object", str(error)))
         return report
     report.views = len(source)
-    poses, masks = _read_poses(source, report), _read_views(source, report)
+    bounds = _read_record(source, report)
+    poses = _read_poses(source, report)
+    masks = _read_views(source, report, poses, bounds)
     both = [view for view in poses if view in masks]
     if len(both) >= 3:
         chosen = [both[i * len(both) // VIEWS] for i in range(VIEWS)] if len(both) > VIEWS else both
         compared = np.stack([masks[view] for view in chosen]), np.stack([poses[view] for view in chosen])
         _compare(source, *compared, report)
     return report
+
+
+def _read_record(source: ObjaverseObject, report: ObjectReport) -> np.ndarray | None:
+    """Report lost textures; return the (2, 3) box of the object. Both as far as the Blender script has said so."""
+    try:
+        with (source.folder / "render.json").open("rb") as file:
+            record = json.load(file)
+        if "texture" in record["warnings"]:
+            report.problems.append(Problem("texture", f"{record['warnings']['texture']}: {source.folder}"))
+        bounds = np.array(record["placement"]["bounds"], np.float64)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # data from elsewhere
+    return bounds if bounds.shape == (2, 3) and (bounds[0] < bounds[1]).any() and np.isfinite(bounds).all() else None
 
 
 def _read_poses(source: ObjaverseObject, report: ObjectReport) -> dict[int, np.ndarray]:
@@ -111,7 +132,9 @@ def _read_poses(source: ObjaverseObject, report: ObjectReport) -> dict[int, np.n
     return poses
 
 
-def _read_views(source: ObjaverseObject, report: ObjectReport) -> dict[int, np.ndarray]:
+def _read_views(
+    source: ObjaverseObject, report: ObjectReport, poses: dict[int, np.ndarray], bounds: np.ndarray | None
+) -> dict[int, np.ndarray]:
     """Return the coarse masks of the views that show something on a transparent background."""
     masks, failures = {}, []
     found: dict[tuple[str, str], list[int]] = {
@@ -121,6 +144,7 @@ def _read_views(source: ObjaverseObject, report: ObjectReport) -> dict[int, np.n
         ("black", "the object is black"): [],
     }
     blank, opaque, clipped, black = found.values()
+    meant = []  # views that cut off what is to be expected of their cameras
     for view in range(len(source)):
         try:
             planes = source.read_planes(view)
@@ -139,15 +163,19 @@ def _read_views(source: ObjaverseObject, report: ObjectReport) -> dict[int, np.n
         if luminance < BLACK:
             black.append(view)
         border = np.concatenate([shown[0], shown[-1], shown[1:-1, 0], shown[1:-1, -1]])
-        if shown.all():
+        camera = (bounds, poses[view], source.intrinsics) if bounds is not None and view in poses else None
+        if shown.all() and not (camera and fills_picture(*camera, planes.shape[1])):
             opaque.append(view)
             continue
         if border.mean() > CLIPPED:
             clipped.append(view)
+            if camera and reaches_border(*camera, planes.shape[1]) and share_cut(*camera) <= CUT:
+                meant.append(view)
         masks[view] = coarse_mask(planes[3])
     _note(report, "picture", failures)
     for (kind, text), views in found.items():
-        _note_views(report, source, kind, text, views)
+        harmless = views is clipped and 2 * (len(clipped) - len(meant)) <= len(source)
+        _note_views(report, source, kind, text, views, harmless)
     if len(report.sides) > 1:
         sides = ", ".join(map(str, sorted(report.sides)))
         report.problems.append(Problem("size", f"views have sides of {sides} pixels: {source.folder}"))
@@ -173,9 +201,10 @@ def _note(report: ObjectReport, kind: str, failures: list[str]) -> None:
         report.problems.append(Problem(kind, failures[0] + more))
 
 
-def _note_views(report: ObjectReport, source: ObjaverseObject, kind: str, text: str, views: list[int]) -> None:
+def _note_views(
+    report: ObjectReport, source: ObjaverseObject, kind: str, text: str, views: list[int], harmless: bool = False
+) -> None:
     if views:
         names = ", ".join(source.names[view] for view in views[:_SHOWN]) + (", ..." if len(views) > _SHOWN else "")
         where = f"{source.folder / 'rgba'} ({names})"
-        harmless = kind == "clipped" and 2 * len(views) <= len(source)
         report.problems.append(Problem(kind, f"{text} in {len(views)} of {len(source)} views: {where}", harmless))

@@ -30,6 +30,7 @@ from openlrm.datasets.objaverse import check_uid, existing_root, list_uids, read
 from openlrm.datasets.storage import RemotePath
 from openlrm.errors import UserError
 from openlrm.utils.paths import atomic_dir
+from openlrm.utils.texts import decode
 
 INDEX = "pack.json"
 
@@ -221,7 +222,7 @@ def _pack_file(root: Any, uids: Sequence[str], folder: Path, number: int, start:
 def _read_index(folder: str) -> dict[str, dict[str, Any]]:
     file = Path(folder) / INDEX
     try:
-        index = json.loads(file.read_text(encoding="utf-8"))
+        index = json.loads(decode(file.read_bytes()))
         if index["format"] == _FORMAT:
             for uid, entry in index["objects"].items():
                 check_uid(uid, file)

@@ -25,6 +25,8 @@ from openlrm.cameras import intrinsics_from_pixels, validate_pose
 from openlrm.datasets.storage import Place, RemotePath, open_place
 from openlrm.errors import UserError
 from openlrm.utils.images import load_rgba8
+from openlrm.utils.texts import decode, natural_key
+from openlrm.utils.tree import is_hidden
 
 LAYOUT_HINT = "expected <uid>/rgba/000.png, <uid>/pose/000.npy and <uid>/intrinsics.npy"
 # A pose takes 256 bytes; numpy makes room for what a header claims before it reads on.
@@ -39,7 +41,7 @@ class ObjaverseObject:
     Attributes:
         folder: root/uid.
         uid: name of the object, its path below the root.
-        names: view names in order, "000", "001", ...
+        names: view names in the order people count in, "000", "001", ... or "5", ..., "12".
         intrinsics: (4,) float32, fx / width, fy / height, cx / width, cy / height, the same for all views.
     """
 
@@ -153,7 +155,7 @@ def read_uids(path: str | os.PathLike) -> list[str]:
     """
     file = open_place(path)
     try:
-        uids = json.loads(file.read_text(encoding="utf-8"))
+        uids = json.loads(decode(file.read_bytes()))
     except FileNotFoundError:
         raise UserError(f"no {file.name}", file, META_HINT) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -183,7 +185,7 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
     check_uid(uid, root)
     folder = root / uid
     if not folder.is_dir():
-        others = [entry.name for entry in root.iterdir() if entry.is_dir()]
+        others = [entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)]
         near = difflib.get_close_matches(uid, others, n=1)
         raise UserError(f"no object {uid!r}", root, f"did you mean {near[0]!r}?" if near else LAYOUT_HINT)
     pictures, poses = _stems(folder / "rgba", ".png"), _stems(folder / "pose", ".npy")
@@ -195,7 +197,7 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
         raise UserError(what, folder, "every rgba/NAME.png needs its pose/NAME.npy")
     file = folder / "intrinsics.npy"
     intrinsics = intrinsics_from_pixels(_load_array(file), file)
-    return ObjaverseObject(folder, uid, tuple(sorted(pictures)), intrinsics)
+    return ObjaverseObject(folder, uid, tuple(sorted(pictures, key=natural_key)), intrinsics)
 
 
 def blend(rgba: np.ndarray, background: float) -> np.ndarray:
@@ -241,7 +243,8 @@ def existing_root(path: str | os.PathLike) -> Place:
 def _stems(folder: Place, suffix: str) -> set[str]:
     if not folder.is_dir():
         return set()
-    return {entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix)}
+    names = [entry.name for entry in folder.iterdir()]
+    return {name.removesuffix(suffix) for name in names if name.endswith(suffix) and not is_hidden(name)}
 
 
 def _load_array(file: Place) -> np.ndarray:

@@ -55,10 +55,10 @@ class RemotePath:
         files, path = self._connect()
         return files.open(path, mode)
 
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """Return the text of a file."""
+    def read_bytes(self) -> bytes:
+        """Return what is in a file."""
         with self.open() as stream:
-            return stream.read().decode(encoding)
+            return stream.read()
 
     def _connect(self) -> tuple[Any, str]:
         protocol = self.url.partition("://")[0]

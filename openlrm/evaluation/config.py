@@ -47,7 +47,9 @@ class EvalConfig:
     mesh_root: Optional[str] = option(  # noqa: UP045
         None, "folder of true meshes <uid>.glb|gltf|ply|obj|stl: adds Chamfer distance and F-score"
     )
-    mesh_up: str = option("auto", "axis that points up in them; auto: y in glTF, z else", choices=["auto", "y", "z"])
+    mesh_up: str = option(
+        "auto", "axis that points up in them; auto: y in glTF and obj, z else", choices=["auto", "y", "z"]
+    )
     mesh_size: int = option(384, "grid points along a side", minimum=8, maximum=1024)
     mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_points: int = option(30000, "points sampled on a mesh", minimum=100)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.geometry.gltf_shape import read_gltf_shape
+from openlrm.geometry.mesh_io import is_former_obj
 from openlrm.metrics import compare_meshes, fit_to_cube
 from openlrm.utils.logging import get_logger
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-SUFFIXES = (".glb", ".gltf", ".ply", ".obj", ".stl")
+_GLTF = (".glb", ".gltf")
+SUFFIXES = (*_GLTF, ".ply", ".obj", ".stl")
 
-# glTF is Y-up with the front towards +Z, our worlds are Z-up with the front towards -Y.
+# glTF and obj are Y-up with the front towards +Z, our worlds are Z-up with the front towards -Y.
 _Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
 
 
@@ -51,7 +54,8 @@ def read_mesh(path: Path, up: str) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         path: a file of `SUFFIXES`; the parts of a scene become one mesh.
-        up: axis that points up in the file: "y", "z", or "auto": y for glTF, as its specification says, else z.
+        up: axis that points up in the file: "y", "z", or "auto": y for glTF, as its specification says, and for obj,
+            as `save_mesh` writes it and the factory reads it; z for ply, stl, and an obj of `is_former_obj`.
 
     Returns:
         Vertices (V, 3) float64 and faces (F, 3).
@@ -59,18 +63,23 @@ def read_mesh(path: Path, up: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: unreadable, or no triangles in it.
     """
-    import trimesh
-
+    suffix = path.suffix.lower()
     try:
-        mesh = trimesh.load(path, force="mesh", process=False)
-        vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
+        vertices, faces = read_gltf_shape(path) if suffix in _GLTF else _read_with_trimesh(path)
     except Exception as error:
         # Every format has its own ways to be damaged.
         raise UserError(f"cannot read the mesh ({error})", path) from error
-    if not len(faces) or not np.isfinite(vertices).all():
+    if not len(faces) or not np.isfinite(vertices[np.unique(faces)]).all():
         raise UserError("no triangles, or vertices that are not finite", path)
-    turned = up == "y" or (up == "auto" and path.suffix.lower() in (".glb", ".gltf"))
+    turned = up == "y" or (up == "auto" and (suffix in _GLTF or (suffix == ".obj" and not is_former_obj(path))))
     return (vertices @ _Y_UP.T if turned else vertices), faces
+
+
+def _read_with_trimesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import trimesh
+
+    mesh = trimesh.load(path, force="mesh", process=False)
+    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
 
 
 def score_mesh(
@@ -91,7 +100,10 @@ def score_mesh(
     vertices, faces = truth
     try:
         scores = compare_meshes(
-            (fit_to_cube(ours.vertices), ours.faces), (fit_to_cube(vertices @ turn.T), faces), thresholds, points
+            (fit_to_cube(ours.vertices, ours.faces), ours.faces),
+            (fit_to_cube(vertices @ turn.T, faces), faces),
+            thresholds,
+            points,
         )
     except ValueError as error:
         raise UserError(f"cannot compare the meshes ({error})") from error

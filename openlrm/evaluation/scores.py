@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from openlrm.metrics import PerceptualMetric, mask_iou, psnr, ssim
+from openlrm.metrics import IMAGE_METRICS, PerceptualMetric, mask_iou, psnr, ssim
 from openlrm.metrics.ssim import WINDOW
 
-METRICS = ("psnr", "ssim", "lpips", "psnr_object", "mask_iou")
+METRICS = tuple(metric.key for metric in IMAGE_METRICS)
 
 PSNR_LIMIT = 100.0
 """Decibels that equal pictures count for; a mean over views could not hold infinity."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from openlrm.evaluation.scores import mean, mean_figures
+from openlrm.metrics import CHAMFER, IMAGE_METRICS
 from openlrm.utils.run_files import Training
 
 _KINDS = {
@@ -17,14 +18,6 @@ _KINDS = {
 }
 RIVALS = ("input_copied", "mean_object")
 """Kinds of figures that are not the model's; the second is only there if it was asked for."""
-
-_SHOWN = (
-    ("psnr", "PSNR", 2, " dB"),
-    ("psnr_object", "object's pixels", 2, " dB"),
-    ("ssim", "SSIM", 4, ""),
-    ("lpips", "LPIPS", 4, ""),
-    ("mask_iou", "mask IoU", 4, ""),
-)
 
 
 def summarise(objects: dict[str, dict[str, Any]], training: Training) -> dict[str, Any]:
@@ -68,7 +61,7 @@ def describe(entry: dict[str, Any], input_view_counts: bool) -> str:
     """Figures of an object, or a mean, in a line."""
     parts = [_figures(entry["with_input_view" if input_view_counts else "without_input_view"])]
     if entry.get("mesh"):
-        parts.append(f"Chamfer {entry['mesh']['chamfer']:.4f}")
+        parts.append(CHAMFER.tell(entry["mesh"][CHAMFER.key]))
     return ", ".join([*parts, f"{entry['seconds_planes']:.2f} + {entry['seconds_render']:.2f} s"])
 
 
@@ -87,5 +80,4 @@ def _over(entries: list[dict[str, Any]]) -> dict[str, Any]:
 def _figures(figures: dict[str, Any] | None) -> str:
     if figures is None:
         return "no view but the input"
-    known = [entry for entry in _SHOWN if figures[entry[0]] is not None]
-    return ", ".join(f"{title} {figures[name]:.{digits}f}{unit}" for name, title, digits, unit in known)
+    return ", ".join(metric.tell(figures[metric.key]) for metric in IMAGE_METRICS if figures[metric.key] is not None)

@@ -27,6 +27,7 @@ def write_data_card(output: Path, outcome: Outcome, licence: str | None, source:
         f"# {output.resolve().name}",
         "",
         "Objects rendered with Blender in the layout of docs/data.md, by `python -m openlrm.launch render.objaverse`.",
+        "Files that hold animations are rendered at rest; their own cameras and lamps are left out.",
         "",
         "## Counts",
         *_table(_counts(outcome)),

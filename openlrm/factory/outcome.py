@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from openlrm.factory.split import is_validation
 from openlrm.factory.work import DONE, FAILED, FLAGGED, inspect, is_complete
 from openlrm.utils.paths import atomic_path
+from openlrm.utils.tree import walk
 
 
 @dataclass
@@ -91,8 +91,7 @@ def write_lists(output: Path, outcome: Outcome) -> None:
 def _complete(output: Path) -> list[str]:
     """Return the uids of all complete objects; a uid may be a path."""
     found = []
-    for folder, below, _ in os.walk(output):
-        here = Path(folder)
+    for here, below, _ in walk(output):
         if here != output and (here / "rgba").is_dir():
             below.clear()
             if is_complete(here.parent, here.name):

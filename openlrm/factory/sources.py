@@ -9,9 +9,14 @@ from pathlib import Path
 
 from openlrm.datasets.objaverse import check_uid
 from openlrm.errors import UserError
+from openlrm.utils.texts import decode, list_lines
+from openlrm.utils.tree import find_files
 
 SUFFIXES = (".glb", ".gltf", ".fbx", ".obj", ".ply", ".stl", ".usd", ".usda", ".usdc", ".usdz")
 """3D files the Blender script imports, in lower case."""
+
+LIST_SUFFIXES = (".txt", ".json", "")
+"""Lists of objects, in lower case."""
 
 _LIST_HINT = "a .txt with a path, or a uid, a tab and a path, on every line; or a .json with paths or {uid: path}"
 
@@ -30,12 +35,13 @@ class Source:
 
 
 def find_sources(place: str) -> list[Source]:
-    """List the objects of a folder or a list.
+    """List the objects of a folder or a list, or take one file.
 
     Args:
-        place: a folder, searched with its subfolders; an object is called as its path in it without suffix. Or a list:
-            .txt with a path, or a uid, a tab and a path, on every line; .json with paths or {uid: path}. Paths are
-            relative to the list's folder; an object without uid is called as its file without suffix.
+        place: a folder, searched with its subfolders, linked ones too; an object is called as its path in it without
+            suffix. Or one 3D file, called as it is. Or a list: .txt with a path, or a uid, a tab and a path, on every
+            line; .json with paths or {uid: path}. Paths are relative to the list's folder; an object without uid is
+            called as its file without suffix.
 
     Returns:
         The objects by uid.
@@ -44,13 +50,12 @@ def find_sources(place: str) -> list[Source]:
         UserError: nothing there, a list that cannot be read, an object that is named twice, or a name that leads out
             of the output folder.
     """
-    path = Path(place)
+    path = Path(place).expanduser()
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-        # A dot in front hides a file, as those that other systems put beside the real ones.
-        pairs = [
-            (file.relative_to(path).with_suffix("").as_posix(), file) for file in files if not file.name.startswith(".")
-        ]
+        files = [file for file in find_files(path) if file.suffix.lower() in SUFFIXES]
+        pairs = [(file.relative_to(path).with_suffix("").as_posix(), file) for file in files]
+    elif path.suffix.lower() in SUFFIXES and path.exists():
+        pairs = [(path.stem, path)]
     else:
         pairs = [(uid or Path(file).stem, path.parent / file) for uid, file in _read_list(path)]
     if not pairs:
@@ -70,7 +75,7 @@ def read_objaverse_uids(place: str) -> list[str]:
     Raises:
         UserError: a list that cannot be read, or that is empty.
     """
-    path = Path(place)
+    path = Path(place).expanduser()
     uids = sorted({uid for _, uid in _read_list(path)})
     if not uids:
         raise UserError("no uid there", path)
@@ -105,14 +110,16 @@ def fetch_objaverse(uids: Sequence[str], processes: int) -> list[Source]:
 
 def _read_list(path: Path) -> list[tuple[str, str]]:
     """Return uid, or "" where there is none, and text of every entry."""
+    if path.exists() and path.suffix.lower() not in LIST_SUFFIXES:
+        what = f"neither a 3D file we read nor a list ({path.suffix})"
+        raise UserError(what, path, f"3D files are {', '.join(SUFFIXES)}; a list is {_LIST_HINT}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode(path.read_bytes())
         if path.suffix.lower() == ".json":
             entries = json.loads(text)
             pairs = list(entries.items()) if isinstance(entries, dict) else [("", entry) for entry in entries]
         else:
-            lines = [line.strip() for line in text.splitlines()]
-            parts = [line.rpartition("\t") for line in lines if line and not line.startswith("#")]
+            parts = [line.rpartition("\t") for line in list_lines(text) if not line.startswith("#")]
             pairs = [(uid.strip(), file) for uid, _, file in parts]
     except FileNotFoundError:
         raise UserError("no such folder or list of objects", path) from None

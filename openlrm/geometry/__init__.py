@@ -8,15 +8,23 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
+    "FitOptions": "fit",
     "FlexiMesh": "flexicubes_mesh",
+    "SurfacePictures": "fit",
+    "SurfaceViews": "surface",
     "Topology": "topology",
     "displace": "sdf",
+    "find_edges": "surface",
     "find_topology": "topology",
+    "fit_surface": "fit",
     "flexicubes": "flexicubes_mesh",
     "grid_points": "sdf",
     "guard_surface": "sdf",
+    "rasterize": "raster",
+    "render_surface": "surface",
     "require_surface": "sdf",
     "sign_regulariser": "sdf",
+    "vertex_normals": "surface",
 }
 
 __all__ = sorted(_HOMES)

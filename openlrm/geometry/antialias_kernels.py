@@ -5,6 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
+from openlrm.utils.compiled import compiled
+
 FOOTPRINTS = 8.0
 """Widths of a pixel that what a pixel sees may be before or behind an edge and still be its surface."""
 
@@ -18,7 +20,7 @@ def _side(p, q, r):
     return 1 if volume > 0 else (-1 if volume < 0 else 0)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def find_pairs(ends, firsts, opposites, points, screen, lens, near, face, depth, pairs, places):
     """Neighbouring pixels that a silhouette passes between.
 
@@ -98,7 +100,7 @@ def _pixels(slot, height, width, place):
     return (first, second, steep, line) if not np.signbit(place) else (second, first, steep, line)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def blend(image, pairs, places, out):
     """Mix the values of pixels that a silhouette passes between by the area on each side.
 
@@ -121,7 +123,7 @@ def blend(image, pairs, places, out):
             target[other if share > 0 else near, c] += change
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def blend_gradient(image, pairs, places, ends, points, screen, lens, dout, dimage, dpoints):
     """Gradient of `blend` for the image and, through the crossings, the edges' ends.
 

@@ -12,6 +12,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from openlrm.errors import UserError
 from openlrm.geometry.flexicubes_mesh import FlexiMesh, flexicubes
 from openlrm.geometry.sdf import displace, grid_points, require_surface, sign_regulariser
+from openlrm.geometry.shapes import ball
 from openlrm.geometry.surface import SurfaceViews, render_surface
 
 
@@ -78,8 +79,8 @@ class SurfaceGrid(nn.Cell):
     def __init__(self, resolution: int, scale: float, radius: float):
         super().__init__()
         self.points = Tensor(grid_points((resolution,) * 3, scale).copy())
-        ball = np.linalg.norm(self.points.asnumpy(), axis=-1) - radius
-        self.sdf = Parameter(Tensor(ball.astype(np.float32)), name="sdf")
+        distances = ball(radius)(self.points.asnumpy())
+        self.sdf = Parameter(Tensor(distances.astype(np.float32)), name="sdf")
         self.offsets = Parameter(Tensor(np.zeros(self.points.shape, np.float32)), name="offsets")
         self.weights = Parameter(Tensor(np.zeros((resolution,) * 3 + (21,), np.float32)), name="weights")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from openlrm.geometry import cases as tables
+from openlrm.utils.compiled import compiled
 
 _EDGES, _PATCHES = tables.EDGES, tables.PATCHES
 _PATCH_EDGES, _PATCH_SIZES = tables.PATCH_EDGES, tables.PATCH_SIZES
@@ -63,7 +64,7 @@ def _deviate(edges, s, p, v, away, distances):
     return mean / len(edges)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def place_vertices(sdf, points, cubes, resolved, firsts, terms, first, last, bent, spread, vertices, deviations):
     """Dual vertices of the cubes first..last, and how unevenly far they are from the crossings.
 
@@ -97,7 +98,7 @@ def place_vertices(sdf, points, cubes, resolved, firsts, terms, first, last, ben
             start += len(edges)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def place_vertices_gradient(
     sdf, points, cubes, resolved, firsts, terms, first, last, bent, spread, dvertices, ddeviations, dcorners, dweights
 ):
@@ -172,7 +173,7 @@ def place_vertices_gradient(
             dweights[n, i] = of_row[i] * spread * (1 - row[i] * row[i])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def scatter_corners(cubes, dcorners, dsdf, dpoints):
     """Add what corners of cubes were given, (N, 8, 4), to the grid's points: (X + 1, Y + 1, Z + 1) and (..., 3)."""
     rows, depth = dsdf.shape[1] - 1, dsdf.shape[2] - 1
@@ -188,7 +189,7 @@ def scatter_corners(cubes, dcorners, dsdf, dpoints):
 _EPSILON = 1e-8
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def place_centres(quads, gammas, vertices, centres):
     """Points between the diagonals' middles, weighted by the products of gammas.
 
@@ -206,7 +207,7 @@ def place_centres(quads, gammas, vertices, centres):
             centres[q, k] = 0.5 * middles / (first + second + _EPSILON)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def place_centres_gradient(quads, gammas, vertices, dcentres, dvertices, dgammas):
     """Gradient of `place_centres`, added to dvertices (D, 3) and dgammas (D,)."""
     for q in range(len(quads)):

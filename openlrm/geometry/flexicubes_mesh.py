@@ -15,7 +15,7 @@ from mindspore import Tensor, nn
 from openlrm.errors import UserError
 from openlrm.geometry.sdf import grid_points
 from openlrm.geometry.topology import Topology, find_topology
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import float_array
 from openlrm.utils.threads import spread_ranges
 
 WEIGHT_SPREAD = 0.5
@@ -68,7 +68,7 @@ def flexicubes(
         UserError: shapes that do not fit, or distances that are not finite.
     """
     sdf = _tensor(sdf)
-    topology = topology or find_topology(host_array(sdf))
+    topology = topology or find_topology(float_array(sdf))
     if topology.shape != tuple(n - 1 for n in sdf.shape):
         raise UserError(f"distances {sdf.shape} do not belong to a topology of {topology.shape} cubes")
     whole, few = (*topology.shape, 21), (len(topology.cubes), 21)
@@ -82,7 +82,7 @@ def flexicubes(
         raise UserError(f"points {tuple(points.shape)} are not those of a grid of {tuple(sdf.shape)} distances")
     weights, points = _tensor(weights, sdf.dtype), _tensor(points, sdf.dtype)
     vertices, deviations = _place(sdf, points, weights, topology, training)
-    return FlexiMesh(vertices, _faces(topology, host_array(weights), training), deviations, topology)
+    return FlexiMesh(vertices, _faces(topology, float_array(weights), training), deviations, topology)
 
 
 def _faces(topology: Topology, weights: np.ndarray, training: bool) -> np.ndarray:
@@ -106,7 +106,7 @@ class PlaceVertices(nn.Cell):
         """As of `flexicubes`: (V, 3), (E,)."""
         from openlrm.geometry import flexicubes_kernels as kernels
 
-        sdf, points, weights = map(host_array, (sdf, points, weights))
+        sdf, points, weights = map(float_array, (sdf, points, weights))
         rows = _rows(topology, weights)
         count, quads = topology.firsts[-1], topology.quads if training else topology.quads[:0]
         vertices = np.empty((count + len(quads), 3), sdf.dtype)
@@ -126,14 +126,14 @@ class PlaceVertices(nn.Cell):
         """Gradients of distances, points and weights."""
         from openlrm.geometry import flexicubes_kernels as kernels
 
-        sdf, points, weights = map(host_array, (sdf, points, weights))
-        of_vertices, of_deviations = map(host_array, dout)
+        sdf, points, weights = map(float_array, (sdf, points, weights))
+        of_vertices, of_deviations = map(float_array, dout)
         rows, count = _rows(topology, weights), topology.firsts[-1]
         dvertices = of_vertices[:count].copy()
         drows = np.zeros_like(rows)
         if training:
             gammas, dgammas = _gammas(topology, rows), np.zeros(count, rows.dtype)
-            vertices = host_array(out[0])
+            vertices = float_array(out[0])
             kernels.place_centres_gradient(topology.quads, gammas, vertices, of_vertices[count:], dvertices, dgammas)
             # gamma = 1/2 + w/2 tanh(raw / 2)
             bent = (2 * gammas - 1) / WEIGHT_SPREAD

@@ -40,11 +40,11 @@ def encode_glb(
     # A vertex without area has no normal, but glTF wants unit length.
     normals = np.where(np.linalg.norm(normals, axis=1, keepdims=True) > 0.5, normals, (0, 0, 1))
     file = GlbFile()
-    positions = _z_up_to_y_up(positions)
+    positions = z_up_to_y_up(positions)
     limits = {"min": positions.min(0).tolist(), "max": positions.max(0).tolist()}
     attributes = {
         "POSITION": file.add(positions, _FLOAT, "VEC3", _ATTRIBUTES, limits),
-        "NORMAL": file.add(_z_up_to_y_up(normals), _FLOAT, "VEC3", _ATTRIBUTES),
+        "NORMAL": file.add(z_up_to_y_up(normals), _FLOAT, "VEC3", _ATTRIBUTES),
     }
     material: dict = {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}}
     if colors is not None:
@@ -98,6 +98,7 @@ class GlbFile:
         return len(self._accessors) - 1
 
     def encode(self, document: dict) -> bytes:
+        """Bytes of a .glb: `document`, the glTF's other parts, with what was added."""
         document = document | {
             "accessors": self._accessors,
             "bufferViews": self._views,
@@ -116,7 +117,7 @@ def srgb_to_linear(colors: np.ndarray) -> np.ndarray:
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 
-def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
-    """Turn by -90 degrees about x: (x, y, z) becomes (x, z, -y)."""
+def z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
+    """Turn (N, 3) vectors by -90 degrees about x: (x, y, z) becomes (x, z, -y), float32."""
     x, y, z = vectors.T
     return np.stack([x, z, -y], axis=1).astype("<f4")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from openlrm.errors import UserError
-from openlrm.geometry.glb import encode_glb
+from openlrm.geometry.glb import encode_glb, z_up_to_y_up
 from openlrm.utils.images import to_uint8
 from openlrm.utils.paths import atomic_path
 
@@ -19,6 +20,11 @@ MESH_FORMATS = (".ply", ".obj", ".glb", ".stl")
 """Suffixes `save_mesh` knows; .stl holds no colours."""
 TEXTURED_FORMATS = (".glb", ".obj")
 """Suffixes `save_textured_mesh` knows."""
+
+_OBJ_HEADER = "# OpenLRM for MindSpore: Y up, front towards +Z\n"
+# How this project's obj files began when they were Z up: six decimals and colours, or the material called `material`.
+_FORMER_COLOURED = re.compile(rb"v(?: -?\d+\.\d{6}){3}(?: [01]\.\d{6}){3}\n")
+_FORMER_TEXTURED = re.compile(rb"mtllib [^\n]+\nusemtl material\nv ")
 
 
 class Texture(NamedTuple):
@@ -47,8 +53,9 @@ def save_mesh(
 ) -> None:
     """Write a mesh with vertex colours whole or not at all, in the format of its suffix.
 
-    Convention: the mesh is Z-up with its front towards -Y. .ply, .obj and .stl keep these axes; .glb is
-    turned to glTF's own, Y-up with the front towards +Z, so that the object stands upright in viewers.
+    Convention: the mesh is Z-up with its front towards -Y. .ply and .stl keep these axes; .glb and .obj are turned
+    to those of glTF, Y-up with the front towards +Z, which readers of both take for granted. The first line of an
+    .obj says so.
 
     Args:
         path: ends in .ply (binary), .obj, .glb or .stl (binary, without colours).
@@ -137,6 +144,17 @@ def check_mesh_format(path: str | os.PathLike) -> str:
     return suffix
 
 
+def is_former_obj(path: str | os.PathLike) -> bool:
+    """Whether an .obj was written by this project when it still wrote them Z up, told by how it begins.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as stream:
+        start = stream.read(1000)
+    return bool(_FORMER_COLOURED.match(start) or _FORMER_TEXTURED.match(start))
+
+
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Normals (V, 3): the mean of the faces around a vertex by area, of length 1, or 0 where there is no area.
 
@@ -169,15 +187,18 @@ def _check_faces(faces: np.ndarray, count: int) -> None:
 def _encode(suffix: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> bytes:
     import trimesh
 
+    if suffix == ".obj":
+        vertices = z_up_to_y_up(vertices)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=to_uint8(colors), process=False)
-    options = {".obj": {"header": None, "digits": 6}}.get(suffix, {})
-    content = mesh.export(file_type=suffix[1:], **options)
-    return content.encode() if isinstance(content, str) else content
+    if suffix == ".obj":
+        return (_OBJ_HEADER + mesh.export(file_type="obj", header=None, digits=6)).encode()
+    return mesh.export(file_type=suffix[1:])
 
 
 def _obj(vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, texture: Texture, library: str) -> bytes:
-    """Wavefront OBJ: positions are shared across seams, v goes up, numbers begin at 1."""
-    lines = [f"mtllib {library}", "usemtl material"]
+    """Wavefront OBJ: Y up, positions are shared across seams, v goes up, numbers begin at 1."""
+    vertices, normals = z_up_to_y_up(vertices), z_up_to_y_up(normals)
+    lines = [_OBJ_HEADER.rstrip(), f"mtllib {library}", "usemtl material"]
     lines += [f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in vertices.tolist()]
     lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in normals.tolist()]
     lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in texture.uv.tolist()]

@@ -11,10 +11,12 @@ import math
 import numpy as np
 from numba import njit
 
+from openlrm.utils.compiled import compiled
+
 TILE = 32
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def project(vertices, w2c, lens, points, screen):
     """Vertices in the camera's axes, and on the picture.
 
@@ -42,7 +44,7 @@ def _first_pixel(low, size):
     return int(min(max(math.ceil(low - 0.500001), 0), size))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def bound_faces(faces, points, screen, near, height, width, first, last, bounds):
     """Pixels that faces first..last may cover: (F, 4) int32 columns from, to (excluded), rows from, to."""
     for f in range(first, last):
@@ -62,7 +64,7 @@ def bound_faces(faces, points, screen, near, height, width, first, last, bounds)
             bounds[f] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def bin_faces(bounds, height, width, starts):
     """Faces of each tile, ascending: starts (tiles + 1,) int64 is written, the list returned."""
     across = (width + TILE - 1) // TILE
@@ -96,7 +98,7 @@ def _cross(p, q):
     return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_tile(tile, faces, points, bounds, listed, starts, lens, near, far, face, depth):
     """Nearest face of each pixel of one tile; of two as near, the first.
 

@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from openlrm.errors import UserError
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import float_array
 
 
 @lru_cache(maxsize=2)
@@ -64,9 +64,9 @@ def guard_surface(sdf: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, 
     Returns:
         distances, points, mean |distance| of an empty grid (0 of another), whether it was empty.
     """
-    if _has_both_sides(host_array(sdf)):
+    if _has_both_sides(float_array(sdf)):
         return sdf, points, ops.zeros((), sdf.dtype), False
-    values = host_array(sdf).copy()
+    values = float_array(sdf).copy()
     reach = 1 + np.abs(values).max()
     border = np.ones(values.shape, bool)
     border[2:-2, 2:-2, 2:-2] = False
@@ -93,7 +93,7 @@ def sign_regulariser(grids: list[Tensor]) -> Tensor:
     Returns:
         scalar; 0 without such edges.
     """
-    found = [_crossing_edges(np.sign(host_array(sdf))) for sdf in grids]
+    found = [_crossing_edges(np.sign(float_array(sdf))) for sdf in grids]
     count = sum(len(a) for a, _ in found)
     if count == 0:
         return ops.zeros((), grids[0].dtype)

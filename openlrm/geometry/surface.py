@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.geometry.raster import FAR, NEAR, Visible, rasterize
-from openlrm.ops.host import host_array
+from openlrm.ops.host.arrays import float_array
 from openlrm.utils.threads import spread
 
 
@@ -114,7 +114,7 @@ def render_surface(
         UserError: as `rasterize`.
     """
     faces = np.ascontiguousarray(faces, np.int32)
-    visible = rasterize(host_array(vertices), faces, w2c, intrinsics, size, near, far)
+    visible = rasterize(float_array(vertices), faces, w2c, intrinsics, size, near, far)
     normals = vertex_normals(vertices, faces)
     varying = normals if attributes is None else ops.concat([normals, attributes], 1)
     drawn = _interpolate(vertices, varying, faces, visible)
@@ -144,17 +144,17 @@ class VertexNormals(nn.Cell):
         """(V, 3), (F, 3) -> (V, 3) unit vectors, (0, 0, 1) where faces cancel or there are none."""
         from openlrm.geometry.surface_kernels import normalise
 
-        normals = np.empty(vertices.shape, host_array(vertices).dtype)
-        normalise(_normal_sums(host_array(vertices), faces), normals)
+        normals = np.empty(vertices.shape, float_array(vertices).dtype)
+        normalise(_normal_sums(float_array(vertices), faces), normals)
         return Tensor.from_numpy(normals)
 
     def bprop(self, vertices, faces, out, dout) -> tuple:
         """Gradient of the vertices."""
         from openlrm.geometry.surface_kernels import normals_gradient
 
-        places = host_array(vertices)
+        places = float_array(vertices)
         dvertices = np.zeros_like(places)
-        normals_gradient(places, faces, _normal_sums(places, faces), host_array(dout), dvertices)
+        normals_gradient(places, faces, _normal_sums(places, faces), float_array(dout), dvertices)
         return Tensor.from_numpy(dvertices), None
 
 
@@ -173,7 +173,7 @@ class Interpolate(nn.Cell):
         """(V, 3), (V, C) -> (M, H, W, 4 + C): position, depth, attributes; zeros where a pixel sees nothing."""
         from openlrm.geometry.surface_kernels import interpolate
 
-        vertices, attributes = host_array(vertices), host_array(attributes)
+        vertices, attributes = float_array(vertices), float_array(attributes)
         out = np.empty((len(visible), *visible[0].face.shape, 4 + attributes.shape[1]), vertices.dtype)
 
         def work(i: int) -> None:
@@ -187,7 +187,7 @@ class Interpolate(nn.Cell):
         """Gradients of vertices and attributes."""
         from openlrm.geometry.surface_kernels import interpolate_gradient
 
-        vertices, attributes, pull = map(host_array, (vertices, attributes, dout))
+        vertices, attributes, pull = map(float_array, (vertices, attributes, dout))
         dvertices = np.zeros((len(visible), *vertices.shape))
         dattributes = np.zeros((len(visible), *attributes.shape))
 
@@ -220,7 +220,7 @@ class Antialias(nn.Cell):
         """(M, H, W, C), (V, 3) -> (M, H, W, C)."""
         from openlrm.geometry.antialias_kernels import blend
 
-        images = host_array(images)
+        images = float_array(images)
         out = np.empty_like(images)
         spread(lambda i: blend(images[i], *_find_pairs(edges, visible[i], near), out[i]), len(visible))
         return Tensor.from_numpy(out)
@@ -230,7 +230,7 @@ class Antialias(nn.Cell):
         from openlrm.geometry.antialias_kernels import blend_gradient
         from openlrm.geometry.surface_kernels import turn_back
 
-        images, pull = host_array(images), host_array(dout)
+        images, pull = float_array(images), float_array(dout)
         dimages, dvertices = np.empty_like(images), np.zeros((len(visible), *vertices.shape))
 
         def work(i: int) -> None:
@@ -242,7 +242,7 @@ class Antialias(nn.Cell):
             turn_back(dpoints, view.w2c, dvertices[i])
 
         spread(work, len(visible))
-        dvertices = dvertices.sum(0).astype(host_array(vertices).dtype)
+        dvertices = dvertices.sum(0).astype(float_array(vertices).dtype)
         return Tensor.from_numpy(dimages), Tensor.from_numpy(dvertices), None, None, None
 
 

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
+from openlrm.utils.compiled import compiled
+
 
 @njit
 def _cross(p, q):
@@ -19,7 +21,7 @@ def _less(p, q):
 _SHORTEST = 1e-10
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def sum_normals(vertices, faces, sums):
     """Sum of the area-weighted normals of each vertex's faces.
 
@@ -36,7 +38,7 @@ def sum_normals(vertices, faces, sums):
                 sums[faces[f, corner], k] += normal[k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def normalise(sums, normals):
     """Unit vectors of sums (V, 3) into normals (V, 3); (0, 0, 1) where a sum is shorter than 1e-10."""
     for i in range(len(sums)):
@@ -48,7 +50,7 @@ def normalise(sums, normals):
                 normals[i, k] = sums[i, k] / length
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def normals_gradient(vertices, faces, sums, dnormals, dvertices):
     """Gradient of both: dnormals (V, 3) to dvertices (V, 3), zeros that are added to."""
     dsums = np.zeros(sums.shape)
@@ -81,7 +83,7 @@ def _shares(p, q, r, x, y):
     return (a / total, b / total, c / total), total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def interpolate(face, points, lens, faces, vertices, attributes, out):
     """Position, depth and attributes of what pixels see.
 
@@ -113,7 +115,7 @@ def interpolate(face, points, lens, faces, vertices, attributes, out):
                     target[4 + k] += share * attributes[v, k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, dout, dvertices, dattributes):
     """Gradient of `interpolate`: a position moves along its pixel's ray when the face moves.
 
@@ -165,7 +167,7 @@ def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, d
     turn_back(dpoints, w2c, dvertices)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def turn_back(dpoints, w2c, dvertices):
     """Add a gradient in the camera's axes (V, 3) to one in the world's (V, 3)."""
     for v in range(len(dpoints)):

@@ -5,14 +5,14 @@ change in `cases.py`, remove numba's cache.
 """
 
 import numpy as np
-from numba import njit
 
 from openlrm.geometry import cases as tables
+from openlrm.utils.compiled import compiled
 
 _PATCH, _TWISTED_FACE, _AROUND = tables.PATCH, tables.TWISTED_FACE, tables.EDGES_AROUND
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def find_cases(sdf, first, last, cases, counts):
     """Cases of the cubes in slabs first..last of x, 0 where the surface is not; False if a value is not finite.
 
@@ -45,7 +45,7 @@ def find_cases(sdf, first, last, cases, counts):
     return finite
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def list_cubes(cases, first, last, starts, cubes, resolved):
     """List surface cubes of slabs first..last with the case whose patches they take.
 
@@ -78,7 +78,7 @@ def list_cubes(cases, first, last, starts, cubes, resolved):
                 n += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def join_quads(cases, cubes, resolved, firsts, order, quads):
     """Quads around the crossing grid edges that have four cubes, turned outside; returns their number.
 
@@ -118,7 +118,7 @@ def join_quads(cases, cubes, resolved, firsts, order, quads):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def split_quads(quads, gammas, faces):
     """Two triangles of each quad along the diagonal with the greater product of gammas.
 

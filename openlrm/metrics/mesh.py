@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_FLAT = 1e-6  # height of a triangle over its longest side, below which it has no area in single precision
+
 
 @dataclass(frozen=True)
 class MeshScores:
@@ -85,17 +87,35 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.
     return (1 - root) * a[chosen] + root * (1 - along) * b[chosen] + root * along * c[chosen]
 
 
-def fit_to_cube(vertices: np.ndarray) -> np.ndarray:
-    """Centre the bounding box of (V, 3) vertices at the origin and scale its longest side to 2.
+def fit_to_cube(vertices: np.ndarray, faces: np.ndarray | None = None) -> np.ndarray:
+    """Centre the bounding box of a mesh at the origin and scale its longest side to 2.
 
     Convention: reconstructions from one picture know no absolute scale, so both meshes are put into [-1, 1]^3
-    before they are compared. Box from (1, 1, 1) to (2, 3, 5): centre (1.5, 2, 3), factor 2 / 4.
+    before they are compared. Box from (1, 1, 1) to (2, 3, 5): centre (1.5, 2, 3), factor 2 / 4. The box is that of
+    what is to be seen: of the faces that have an area.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3) indices; without them the box is that of all vertices.
+
+    Returns:
+        (V, 3) vertices, those outside the box as well.
 
     Raises:
-        ValueError: all vertices coincide.
+        ValueError: no face with an area, or vertices that coincide.
     """
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    seen = vertices if faces is None else vertices[np.unique(faces[_have_area(vertices, faces)])]
+    if not len(seen):
+        raise ValueError("the mesh has no area")
+    low, high = seen.min(axis=0), seen.max(axis=0)
     side = (high - low).max()
     if not side > 0:
         raise ValueError("the mesh has no extent")
     return (vertices - (low + high) / 2) * (2 / side)
+
+
+def _have_area(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Whether faces have an area: a height of more than what rounding leaves of none, (F,) bool."""
+    a, b, c = np.asarray(vertices, np.float64)[np.asarray(faces)].transpose(1, 0, 2)
+    longest = np.max([((b - a) ** 2).sum(1), ((c - b) ** 2).sum(1), ((a - c) ** 2).sum(1)], axis=0)
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1) > _FLAT * longest

@@ -8,6 +8,8 @@ C-contiguous; others, and those that do not fit each other, raise TypeError and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from mindspore import Tensor, nn
 
@@ -18,7 +20,7 @@ from openlrm.utils.threads import host_threads, spread, spread_ranges
 
 _MOST_ROWS = 256
 """Rows of a task: those of 512 numbers, half a megabyte, stay in the L2 cache."""
-_NO_BIAS = np.empty(0, np.float32)
+NO_BIAS = np.empty(0, np.float32)
 
 
 class InferenceOnly(nn.Cell):
@@ -60,22 +62,22 @@ def normed(x: np.ndarray, norm: np.ndarray, epsilon: float, out: np.ndarray) -> 
     """Out = LayerNorm of panels; norm (2, K) is gain and offset, epsilon is added to the variance."""
     from openlrm.ops.host.panels import norm_panels
 
-    _check_panels(x, "x")
+    check_panels(x, "x")
     check_array(norm, "norm", (2, len(x) * WIDTH))
     check_array(out, "out", x.shape)
-    _over_rows(lambda first, last: norm_panels(x, norm, np.float32(epsilon), first, last, out), x)
+    over_rows(lambda first, last: norm_panels(x, norm, np.float32(epsilon), first, last, out), x)
     return out
 
 
 def product(
-    x: np.ndarray, weight: np.ndarray, out: np.ndarray, bias: np.ndarray = _NO_BIAS, activate: bool = False
+    x: np.ndarray, weight: np.ndarray, out: np.ndarray, bias: np.ndarray = NO_BIAS, activate: bool = False
 ) -> np.ndarray:
     """Out = x W^T + b on panels, through an exact GELU if asked for; weight (N, K), bias (N,)."""
     _multiply(x, weight, bias, activate, False, out)
     return out
 
 
-def add_product(out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray = _NO_BIAS) -> None:
+def add_product(out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray = NO_BIAS) -> None:
     """Out += x W^T + b on panels; weight (N, K), bias (N,)."""
     _multiply(x, weight, bias, False, True, out)
 
@@ -94,7 +96,7 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarr
         out.
     """
     for array, name in ((q, "q"), (k, "k"), (v, "v")):
-        _check_panels(array, name)
+        check_panels(array, name)
     check_array(v, "v", k.shape)
     check_array(k, "k", (len(q), *k.shape[1:]))
     check_array(out, "out", q.shape)
@@ -132,14 +134,14 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
 def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
     from openlrm.ops.host.panels import multiply_panels
 
-    _check_panels(x, "x")
+    check_panels(x, "x")
     check_array(weight, "weight", (None, len(x) * WIDTH), contiguous=False)
     check_array(bias, "bias", (len(bias) and len(weight),))
     check_array(out, "out", (len(weight) // WIDTH, *x.shape[1:]))
     # Packed at every call: a hundredth of a product's time, where kept tiles would be a second copy of the model, and
     # wrong once a weight is changed in place.
     options = (x, pack_tiles(weight.T), bias, activate, onto)
-    _over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
+    over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
 
 
 def pack_tiles(matrix: np.ndarray) -> np.ndarray:
@@ -154,14 +156,20 @@ def pack_tiles(matrix: np.ndarray) -> np.ndarray:
     return tiles
 
 
-def _check_panels(x: np.ndarray, name: str) -> None:
+def check_panels(x: np.ndarray, name: str) -> None:
+    """Refuse what are not panels (K / 64, P, 64) of a multiple of 64 rows.
+
+    Raises:
+        TypeError: not float32, or not C-contiguous.
+        ValueError: another shape.
+    """
     check_array(x, name, (None, None, WIDTH))
     if x.shape[1] % WIDTH:
         raise ValueError(f"{name} has {x.shape[1]} rows, expected a multiple of {WIDTH}")
 
 
-def _over_rows(work, x: np.ndarray) -> None:
-    """Call work(first, last) over the rows, some tasks for each thread."""
+def over_rows(work: Callable[[int, int], None], x: np.ndarray) -> None:
+    """Call work(first, last) over the rows of panels, multiples of 64, some tasks for each thread."""
     rows = x.shape[1]
     step = min(_MOST_ROWS, rows // (4 * host_threads()) // WIDTH * WIDTH)
     spread_ranges(work, rows, max(step, WIDTH))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from openlrm.errors import UserError
+from openlrm.metrics import LOSS, PSNR, Metric, metrics_among
 from openlrm.reports import markup
-from openlrm.reports.results import METRICS, Evaluation, Metric, TrainingRun, flatten, metrics_of
+from openlrm.reports.results import Evaluation, TrainingRun, flatten, metrics_of
 from openlrm.reports.training import charts, spread
 
 _SHEETS, _SHEET_WIDTH = 12, 800
@@ -61,7 +62,7 @@ def _compare_evaluations(a: Evaluation, b: Evaluation) -> tuple[str, str]:
     if differences:
         notes.append("NOT the same protocol: " + "; ".join(f"{key} {x} / {y}" for key, x, y in differences) + ".")
 
-    objects = [_row(METRICS[0], *pairs[uid], name=uid) for uid in changed]
+    objects = [_row(PSNR, *pairs[uid], name=uid) for uid in changed]
     parts = [_names(a, b), *(markup.note(line, warning=line.startswith("NOT")) for line in notes)]
     parts += [markup.heading("Means"), markup.table(_HEADER, rows)]
     parts += [markup.heading("PSNR of the objects, largest change first"), markup.table(_HEADER, objects)]
@@ -96,14 +97,16 @@ def _compare_runs(a: TrainingRun, b: TrainingRun) -> tuple[str, str]:
 
 def _run_rows(a: TrainingRun, b: TrainingRun) -> list[Row]:
     rows = []
-    for metric in METRICS:
-        best = [max(run.series("validation", metric.key)[1], default=None) for run in (a, b)]
+    names = [run.names("validation") for run in (a, b)]
+    for metric in metrics_among(name for name in names[0] if name in names[1]):
+        series = [run.series("validation", metric.key)[1] for run in (a, b)]
+        best = [values[metric.best(values)] for values in series]
         last = [run.last("validation").get(metric.key) for run in (a, b)]
-        if None not in best + last:
+        if None not in last:
             rows += [_row(metric, *last), _row(metric, *best, name=f"{metric.title}, best")]
     loss = [run.last("train").get("loss") for run in (a, b)]
     if None not in loss:
-        rows.append(_row(Metric("loss", "last loss", 5, more_is_better=False), *loss))
+        rows.append(_row(LOSS, *loss, name="last loss"))
     steps = (str(run.records[-1]["step"] if run.records else 0) for run in (a, b))
     return [*rows, ("steps", *steps, None, None)]
 
@@ -136,7 +139,7 @@ def _means(result: Evaluation, uids: Sequence[str]) -> dict[str, Any]:
 
 def _row(metric: Metric, first: float, second: float, name: str = "") -> Row:
     shown = metric.show(first), metric.show(second), metric.show(second - first, sign=True)
-    better = None if shown[0] == shown[1] else "B" if (second > first) == metric.more_is_better else "A"
+    better = None if shown[0] == shown[1] else "B" if metric.better(second, first) else "A"
     return name or metric.title, *shown, better
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from openlrm.errors import UserError
+from openlrm.metrics import Metric, metrics_among
 
 EVALUATION, TRAINING = "metrics.json", "cfg.yaml"
 RECORDS, MANIFEST, PROTOCOL, PICTURES, SHEETS = (
@@ -24,29 +25,6 @@ RECORDS, MANIFEST, PROTOCOL, PICTURES, SHEETS = (
 
 HELD_OUT, TRAINED_ON, PARTLY_TRAINED_ON = "held-out", "training", "partly trained-on"
 """What a run calls the objects of its validation."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure: its key in the files, its name, digits shown, and whether more is better."""
-
-    key: str
-    title: str
-    digits: int
-    more_is_better: bool = True
-
-    def show(self, value: float | None, sign: bool = False) -> str | None:
-        """Return the value with its digits, or None."""
-        return None if value is None else f"{value:{'+' if sign else ''}.{self.digits}f}"
-
-
-METRICS = (
-    Metric("psnr", "PSNR (dB)", 2),
-    Metric("psnr_object", "PSNR of the object (dB)", 2),
-    Metric("ssim", "SSIM", 4),
-    Metric("lpips", "LPIPS", 4, more_is_better=False),
-    Metric("mask_iou", "mask IoU", 4),
-)
 
 
 @dataclass(frozen=True)
@@ -168,10 +146,7 @@ def figures_of(entry: dict[str, Any], kind: str) -> dict[str, float | None]:
 
 def metrics_of(figures: dict[str, Any]) -> list[Metric]:
     """Return the metrics that have a value, those of meshes after the others."""
-    known = [metric for metric in METRICS if figures.get(metric.key) is not None]
-    named = {metric.key for metric in METRICS} | {"view"}
-    meshes = (key for key, value in figures.items() if key not in named and value is not None)
-    return known + [Metric(key, key.replace("_", " "), 4, key.startswith("f_score")) for key in meshes]
+    return metrics_among(key for key, value in figures.items() if value is not None)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import yaml
 
+from openlrm.metrics import metrics_among
 from openlrm.reports import markup
 from openlrm.reports.chart import Curve, line_chart
-from openlrm.reports.results import HELD_OUT, METRICS, PARTLY_TRAINED_ON, TrainingRun, flatten
+from openlrm.reports.results import HELD_OUT, PARTLY_TRAINED_ON, TrainingRun, flatten
 
 _HISTORY = 12
 _PICTURE_WIDTH = 700
@@ -84,12 +85,10 @@ def _state(run: TrainingRun) -> str:
     if not validations:
         return markup.note("No validation yet.")
     rows = []
-    for metric in METRICS:
+    for metric in metrics_among(run.names("validation")):
         steps, values = run.series("validation", metric.key)
-        if values:
-            best = max(range(len(values)), key=values.__getitem__)
-            shown = (metric.show(values[-1]), metric.show(values[best]))
-            rows.append([metric.title, shown[0], shown[1], steps[best]])
+        best = metric.best(values)
+        rows.append([metric.title, metric.show(values[-1]), metric.show(values[best]), steps[best]])
     last = run.last("validation")
     known = markup.table([f"{last['objects']} objects", f"step {last['step']}", "best", "at step"], rows)
     if last["objects"] != HELD_OUT:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openlrm.config import to_yaml
+
 if TYPE_CHECKING:
     from mindspore import nn
 
@@ -18,10 +20,7 @@ _LISTED = 20
 
 def print_config(config: Any) -> None:
     """Print every option as YAML that `--config` reads back; a run from it is no dry one."""
-    from omegaconf import OmegaConf
-
-    resolved = dataclasses.asdict(dataclasses.replace(config, dry_run=False))
-    print(OmegaConf.to_yaml(OmegaConf.create(resolved)), end="", flush=True)
+    print(to_yaml(dataclasses.replace(config, dry_run=False)), end="", flush=True)
 
 
 def print_facts(lines: Iterable[str]) -> None:

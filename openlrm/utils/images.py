@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from openlrm.errors import UserError
-from openlrm.utils.paths import IMAGE_SUFFIXES, atomic_path
+from openlrm.utils.paths import atomic_path
+from openlrm.utils.picture_kinds import formats
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused by their header, before anything is decoded."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
 _ALPHA_HINT = "give an RGBA picture with the background removed"
 _SAVE_OPTIONS = {
     ".png": {"format": "PNG"},
@@ -167,7 +167,7 @@ def save_image(path: str | os.PathLike, array: np.ndarray) -> None:
     """
     options = _SAVE_OPTIONS.get(Path(path).suffix.lower())
     if options is None:
-        raise UserError("cannot tell the picture's format", path, f"end the name in {', '.join(IMAGE_SUFFIXES)}")
+        raise UserError("cannot tell the picture's format", path, f"end the name in {', '.join(_SAVE_OPTIONS)}")
     pixels = to_uint8(array)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
@@ -259,7 +259,7 @@ def _cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
 
 def _read(file: str | os.PathLike | BinaryIO, path: object, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     """Return what `convert` makes of a picture; `path` is what errors name."""
-    with _explained(path), Image.open(file, formats=_FORMATS) as image:
+    with _explained(path), Image.open(file, formats=formats()) as image:
         return _convert(image, convert)
 
 

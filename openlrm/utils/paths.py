@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import itertools
+import logging
 import os
 import secrets
 import shutil
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from openlrm.errors import UserError
+from openlrm.utils.picture_kinds import other_suffixes, read_suffixes
+from openlrm.utils.tree import find_files
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""Pictures the project reads, in lower case."""
+logger = logging.getLogger(__name__)
+
+# Files named one by one in a message.
+_NAMED = 8
 
 _FOR_THE_USER = {
     errno.EACCES,
@@ -118,43 +124,58 @@ def atomic_dir(path: str | os.PathLike, replaceable: str | None = None) -> Itera
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def list_images(path: str | os.PathLike) -> list[Path]:
+def list_images(path: str | os.PathLike, results: Iterable[str | os.PathLike] = ()) -> list[Path]:
     """Find the pictures a path stands for.
 
     Args:
-        path: one picture, or a folder that is searched with its subfolders; hidden files are passed over.
+        path: one picture, or a folder that is searched with its subfolders, linked ones too; `~` is the home folder.
+            Hidden files are passed over, pictures of kinds that are not read are named in a warning.
+        results: folders that results are written to; what earlier runs left in them is no input.
 
     Returns:
-        Sorted paths ending in .png, .jpg, .jpeg or .webp (any case).
+        Paths in the order people count in, ending in one of `openlrm.utils.picture_kinds.read_suffixes` (any case).
 
     Raises:
         UserError: nothing there, no picture inside, or a file of another kind.
     """
-    path = Path(path)
-    wanted = ", ".join(IMAGE_SUFFIXES)
+    path = Path(path).expanduser()
+    read = read_suffixes()
     if os.path.isfile(path):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UserError(f"not a picture we read ({path.suffix or 'no suffix'})", path, f"use {wanted}")
+        if path.suffix.lower() not in read:
+            raise UserError(f"not a picture we read ({path.suffix or 'no suffix'})", path, f"use {', '.join(read)}")
         return [path]
     if not os.path.exists(path):
         raise UserError("no such picture or folder", path, "check the path")
     if not path.is_dir():
         raise UserError("neither a picture nor a folder", path)
-    images = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        images += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
+    files = find_files(path, results)
+    others = [str(file.relative_to(path)) for file in files if file.suffix.lower() in other_suffixes()]
+    named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+    images = [file for file in files if file.suffix.lower() in read]
     if not images:
-        raise UserError("no picture in the folder", path, f"put {wanted} files in it")
-    return sorted(images)
+        what = "no picture in the folder" + (f", of the kinds we read ({named})" if others else "")
+        raise UserError(what, path, f"put {', '.join(read)} files in it")
+    if others:
+        logger.warning("%s: pictures of other kinds are passed over: %s; convert them to png or jpeg", path, named)
+    return images
 
 
-def unique_output_names(paths: Sequence[str | os.PathLike], root: str | os.PathLike) -> list[str]:
-    """Name the result of every picture after its stem, longer only where two would collide.
+def check_apart(images: str | os.PathLike, output: str | os.PathLike) -> None:
+    """Refuse to write pictures among those they are made from: the next run would take them for its input.
+
+    Raises:
+        UserError: the folder of pictures is the folder of results.
+    """
+    images = Path(images).expanduser()
+    if images.is_dir() and os.path.realpath(images) == os.path.realpath(output):
+        hint = "choose another output, such as a folder in it"
+        raise UserError("the results would be pictures among those they are made from", output, hint)
+
+
+def unique_output_names(
+    paths: Sequence[str | os.PathLike], root: str | os.PathLike, endings: Sequence[str] = ("",)
+) -> list[str]:
+    """Name the results of every picture after its stem, longer only where two would collide.
 
     A clash is settled by the folders below `root`, then by the suffix, then by a number, so that no result
     overwrites another even on a file system that ignores case.
@@ -162,6 +183,8 @@ def unique_output_names(paths: Sequence[str | os.PathLike], root: str | os.PathL
     Args:
         paths: pictures, all different.
         root: the folder they were found in.
+        endings: what follows the name in those of the results; `cup` and `cup_mask` collide where there is `_mask.mp4`
+            beside `.mp4`.
 
     Returns:
         One name per path, in order, without suffix.
@@ -173,21 +196,32 @@ def unique_output_names(paths: Sequence[str | os.PathLike], root: str | os.PathL
     paths = [Path(path) for path in paths]
     names = [path.stem for path in paths]
     for make_longer in (_relative_name, _relative_name_with_suffix):
-        clashing = _clashes(names)
+        clashing = _clashes(names, endings)
         names = [
-            make_longer(path, Path(root)) if name.casefold() in clashing else name
-            for path, name in zip(paths, names, strict=True)
+            make_longer(path, Path(root)) if at in clashing else name
+            for at, (path, name) in enumerate(zip(paths, names, strict=True))
         ]
-    clashing, taken = _clashes(names), {name.casefold() for name in names}
-    for index, name in enumerate(names):
-        if name.casefold() in clashing:
-            names[index] = next(
-                candidate
-                for candidate in (f"{name}_{number}" for number in range(1, len(names) + 2))
-                if candidate.casefold() not in taken
-            )
-            taken.add(names[index].casefold())
+    clashing = _clashes(names, endings)
+    taken = {file for name in names for file in _files(name, endings)}
+    for at in sorted(clashing):
+        candidates = (f"{names[at]}_{number}" for number in itertools.count(1))
+        names[at] = next(name for name in candidates if taken.isdisjoint(_files(name, endings)))
+        taken |= _files(names[at], endings)
     return names
+
+
+def _files(name: str, endings: Sequence[str]) -> set[str]:
+    """Files of a name, as a file system sees them that ignores case and how accents are put together."""
+    return {unicodedata.normalize("NFC", f"{name}{ending}".casefold()) for ending in endings}
+
+
+def _clashes(names: Sequence[str], endings: Sequence[str]) -> set[int]:
+    """Positions of the names that share a file with another one."""
+    owners: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        for file in _files(name, endings):
+            owners.setdefault(file, []).append(at)
+    return {at for sharing in owners.values() if len(sharing) > 1 for at in sharing}
 
 
 def _relative_name(path: Path, root: Path) -> str:
@@ -197,10 +231,6 @@ def _relative_name(path: Path, root: Path) -> str:
 
 def _relative_name_with_suffix(path: Path, root: Path) -> str:
     return f"{_relative_name(path, root)}_{path.suffix[1:]}"
-
-
-def _clashes(names: Iterable[str]) -> set[str]:
-    return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
 
 
 def _name_beside(path: Path) -> Path:

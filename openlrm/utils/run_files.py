@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from openlrm.errors import UserError
+from openlrm.utils.texts import decode, list_lines
 
 CONFIG, MANIFEST, LOG, UIDS, RECORDS = "cfg.yaml", "manifest.json", "log_0.txt", "train_uids.json", "metrics.jsonl"
 
@@ -77,13 +78,14 @@ def read_uid_file(path: Path) -> list[str]:
         UserError: not readable, or no names in it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the list of objects ({error})", path) from error
     try:
-        uids = json.loads(text)
+        # A name by itself is no JSON, even if it is a number.
+        uids = json.loads(text) if text.lstrip().startswith(("[", "{")) else list_lines(text)
     except ValueError:
-        uids = [line.strip() for line in text.splitlines() if line.strip()]
+        uids = list_lines(text)
     if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
         raise UserError("not a list of names", path, 'write a JSON list such as ["chair", "mug"], or one name a line')
     return uids

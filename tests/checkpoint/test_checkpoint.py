@@ -248,6 +248,34 @@ def test_locate(pynative, release, weights, tmp_path):
             locate_model(name, ckpt, epoch)
 
 
+def test_names_of_results(release, tmp_path):
+    """Every run, epoch and file has a folder of its own, however it is named."""
+    runs = [tmp_path / "a" / "same", tmp_path / "b" / "same"]
+    for run in runs:
+        (run / "ckpt").mkdir(parents=True)
+        for name in ("config.json", "cfg.yaml", "ckpt/openlrm-e2.ckpt", "ckpt/openlrm-e10.ckpt", "ckpt/best.ckpt"):
+            (run / name).write_text("{}" if name == "config.json" else "")
+        (run / "ckpt" / "._openlrm-e99.ckpt").touch()
+    for run in runs:
+        expected = f"{run.parent.name}/same"
+        assert locate_model(str(run)).results.as_posix() == f"{expected}/e10"
+        assert locate_model(str(run), epoch=2).results.as_posix() == f"{expected}/e2"
+        assert locate_model(str(run), "best.ckpt").results.as_posix() == f"{expected}/best"
+        located = locate_model(str(run / "ckpt" / "openlrm-e2.ckpt"))
+        assert (located.name, located.version, located.results.as_posix()) == ("same", "e2", f"{expected}/e2")
+    assert locate_model(str(runs[0]), str(runs[1] / "ckpt" / "best.ckpt")).results.as_posix() == "b/same/best"
+    for name in (release, release / "model.safetensors"):
+        located = locate_model(str(name))
+        assert (located.name, located.version, located.results.as_posix()) == ("release", "release", "release")
+
+
+def test_config_with_a_byte_order_mark(release):
+    text = (release / "config.json").read_text(encoding="utf-8")
+    for encoding in ("utf-8-sig", "utf-16"):
+        (release / "config.json").write_text(text, encoding=encoding)
+        assert locate_model(str(release)).config["transformer_dim"] == 64
+
+
 def test_hub_without_network(monkeypatch, tmp_path):
     import huggingface_hub
 

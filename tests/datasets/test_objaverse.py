@@ -1,6 +1,7 @@
 """The reader against objects written here by hand, whole and broken in every way we know."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from PIL import Image
 
 from openlrm.cameras import surrounding_views
 from openlrm.datasets import blend, list_uids, read_object
+from openlrm.datasets.index import compare_list
 from openlrm.errors import UserError
+from openlrm.evaluation.objects import read_uid_file
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "renders"
 
@@ -190,3 +193,31 @@ def test_sample_renders():
     assert 0.01 < rgba[..., 3].mean() < 0.9
     assert 1.9 <= np.linalg.norm(c2w[:, 3]) <= 2.6
     np.testing.assert_allclose(item.intrinsics, [0.75, 0.75, 0.5, 0.5])
+
+
+def test_views_are_counted(root):
+    """View 0 is 5.png, not 10.png; macOS's `._` files are no views, hidden folders no objects."""
+    for kind, suffix in (("rgba", "png"), ("pose", "npy")):
+        for name in ("5", "12", "100"):
+            shutil.copy(root / "mug" / kind / f"000.{suffix}", root / "mug" / kind / f"{name}.{suffix}")
+        for old in range(3):
+            (root / "mug" / kind / f"00{old}.{suffix}").unlink()
+    (root / "mug" / "rgba" / "._5.png").write_bytes(b"Mac OS X")
+    shutil.copytree(root / "group" / "chair", root / ".trash")
+    assert read_object(root, "mug").names == ("5", "12", "100")
+    assert compare_list(root)[1] == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_with_a_byte_order_mark(root, encoding):
+    (root / "meta.json").write_text('["mug", "group/chair"]\r\n', encoding=encoding)
+    assert list_uids(root) == ["mug", "group/chair"]
+    for text in ('["mug"]', "mug\r\n", "\ufeffmug\n\n"):
+        (root / "list").write_text(text, encoding=encoding)
+        assert read_uid_file(root / "list") == ["mug"]
+
+
+@pytest.mark.parametrize("name", ["1", "001", "1e3", "null", "true", '"a"', "[x]"])
+def test_a_name_in_a_list_is_text(tmp_path, name):
+    (tmp_path / "list.txt").write_text(f"{name}\n")
+    assert read_uid_file(tmp_path / "list.txt") == [name]

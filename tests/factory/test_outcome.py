@@ -80,6 +80,7 @@ def test_data_card(rendered):
         "| views of an object | 4 to 4, median 4 |",
         "| camera distance | 2 to 2, median 2 |",
         "| eel | corrupt \\| file |",
+        "rendered at rest",
     ):
         assert row in text, row
     assert "| cat | black: " in text

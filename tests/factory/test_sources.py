@@ -5,7 +5,7 @@ import types
 import pytest
 
 from openlrm.errors import UserError
-from openlrm.factory.sources import fetch_objaverse, find_sources, read_objaverse_uids
+from openlrm.factory.sources import Source, fetch_objaverse, find_sources, read_objaverse_uids
 
 
 @pytest.fixture
@@ -37,6 +37,14 @@ def test_folder(folder):
 def test_lists(folder, name, text, expected):
     (folder / name).write_text(text)
     assert named(find_sources(str(folder / name)), folder) == expected
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.txt", "cup.glb\n"), ("a.json", '["cup.glb"]')])
+def test_lists_that_windows_wrote(folder, name, text):
+    """With a byte order mark, and lines as they end there."""
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert named(find_sources(str(folder / name)), folder) == {"cup": "cup.glb"}
+    assert read_objaverse_uids(str(folder / name)) == ["cup.glb"]
 
 
 @pytest.mark.parametrize(
@@ -105,3 +113,42 @@ class TestObjaverse:
         monkeypatch.setitem(sys.modules, "objaverse", None)
         with pytest.raises(UserError, match="pip install objaverse"):
             fetch_objaverse(["a"], 1)
+
+
+def test_one_file(folder):
+    """The lines of a mesh are no names of objects."""
+    (folder / "chair.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (only,) = find_sources(str(folder / "chair.obj"))
+    assert only == Source("chair", folder / "chair.obj")
+    (folder / "chair.dae").write_text("<COLLADA/>")
+    with pytest.raises(UserError, match=r"neither a 3D file we read nor a list \(\.dae\)"):
+        find_sources(str(folder / "chair.dae"))
+    with pytest.raises(UserError, match="no such folder or list"):
+        find_sources(str(folder / "none.obj"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.txt", "cup.glb\r\nmug\tkitchen/pan.usdz\r\n"), ("a.json", '["cup.glb"]')]
+)
+def test_lists_with_a_byte_order_mark(folder, encoding, name, text):
+    (folder / name).write_bytes(text.encode(encoding))
+    found = named(find_sources(str(folder / name)), folder)
+    assert found == ({"cup": "cup.glb", "mug": "kitchen/pan.usdz"} if name == "a.txt" else {"cup": "cup.glb"})
+
+
+def test_linked_folders_are_followed_once(folder, tmp_path):
+    (tmp_path / "elsewhere" / "garden").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "garden" / "gnome.ply").touch()
+    (folder / "a").symlink_to(tmp_path / "elsewhere")
+    (folder / "b").symlink_to(tmp_path / "elsewhere")
+    (folder / "0").symlink_to(folder / "kitchen")
+    (folder / "kitchen" / "round").symlink_to(folder)
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "cup.glb").touch()
+    assert [source.uid for source in find_sources(str(folder))] == [
+        "a/garden/gnome",
+        "cup",
+        "kitchen/Cup",
+        "kitchen/pan",
+    ]

@@ -149,20 +149,20 @@ def test_a_file_that_may_not_grow_leaves_the_earlier_checkpoint(tmp_path, straig
 
 
 def test_a_batch_of_nan_is_skipped_and_named(tmp_path, monkeypatch, capsys):
-    from openlrm import datasets
+    from openlrm.training import objects
 
-    whole = datasets.make_loader
+    whole = objects.make_loader
 
     def poisoned(*arguments, **more):
         for epoch, index, batch in whole(*arguments, **more):
             if epoch == 3:
-                batch["render_image"][..., 2, 2] = np.nan
+                batch.images[..., 2, 2] = np.nan
             yield epoch, index, batch
 
-    monkeypatch.setattr(datasets, "make_loader", poisoned)
+    monkeypatch.setattr(objects, "make_loader", poisoned)
     assert train(tmp_path, steps=6) == 0
     words = capsys.readouterr().err
-    assert "step 3 skipped (1 so far): NaN or infinity, first in: render_image" in words
+    assert "step 3 skipped (1 so far): NaN or infinity, first in: images" in words
     tensors = state(the_run(tmp_path))
     assert int(tensors["global_step"][0]) == 6
     assert all(np.isfinite(value).all() for value in tensors.values())
@@ -170,10 +170,10 @@ def test_a_batch_of_nan_is_skipped_and_named(tmp_path, monkeypatch, capsys):
 
 def test_data_that_ends_early_saves_what_was_trained(tmp_path, monkeypatch, capsys):
     """Workers that die again and again, made quick: the third death of one batch ends the data."""
-    from openlrm import datasets
     from openlrm.errors import UserError
+    from openlrm.training import objects
 
-    whole = datasets.make_loader
+    whole = objects.make_loader
 
     def ending(*arguments, **more):
         for epoch, index, batch in whole(*arguments, **more):
@@ -181,7 +181,7 @@ def test_data_that_ends_early_saves_what_was_trained(tmp_path, monkeypatch, caps
                 raise UserError("3 data workers died one after the other")
             yield epoch, index, batch
 
-    monkeypatch.setattr(datasets, "make_loader", ending)
+    monkeypatch.setattr(objects, "make_loader", ending)
     assert train(tmp_path) == 2
     assert "3 data workers died" in capsys.readouterr().err.splitlines()[-1]
     folder = the_run(tmp_path)

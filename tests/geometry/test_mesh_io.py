@@ -7,7 +7,7 @@ import trimesh
 
 from openlrm.errors import UserError
 from openlrm.geometry.glb import srgb_to_linear
-from openlrm.geometry.mesh_io import MESH_FORMATS, save_mesh, vertex_normals
+from openlrm.geometry.mesh_io import MESH_FORMATS, is_former_obj, save_mesh, vertex_normals
 
 # An upright tetrahedron: its tip is up (+z), its front corner towards -y.
 VERTICES = np.array([[0, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]])
@@ -26,12 +26,43 @@ def saved(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("suffix", [".ply", ".obj", ".PLY"])
-def test_colours_and_axes_are_kept(saved, suffix):
+Y_UP = VERTICES[:, [0, 2, 1]] * [1, 1, -1]
+
+
+@pytest.mark.parametrize(("suffix", "expected"), [(".ply", VERTICES), (".PLY", VERTICES), (".obj", Y_UP)])
+def test_colours_and_axes(saved, suffix, expected):
     mesh = trimesh.load_mesh(saved(suffix), process=False)
-    np.testing.assert_allclose(mesh.vertices, VERTICES, atol=1e-6)
+    np.testing.assert_allclose(mesh.vertices, expected, atol=1e-6)
     np.testing.assert_array_equal(mesh.faces, FACES)
     np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], np.rint(COLORS * 255))
+
+
+def test_an_obj_says_which_axis_is_up(saved):
+    first = saved(".obj").read_text().splitlines()[0]
+    assert first.startswith("#") and "Y up" in first
+
+
+FORMER = {  # as earlier versions wrote them
+    "coloured": "v 0.000000 -0.500000 0.000000 1.000000 0.000000 0.501961\nf 1 3 2\n",
+    "textured": "mtllib cup.mtl\nusemtl material\nv 0 -0.5 0\nvn 0.0000 0.0000 -1.0000\n",
+}
+OTHERS = {
+    "blender": "# Blender 5.0\n# www.blender.org\nmtllib a.mtl\no Cube\nv 1.000000 1.000000 -1.000000\n",
+    "trimesh": "# https://github.com/mikedh/trimesh\nv 0.00000000 0.00000000 0.00000000\n",
+    "plain": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+    "long": "v 0.00000000 0.00000000 0.00000000 1.00000000 1.00000000 1.00000000\n",
+    "colourless": "v 0.000000 0.000000 0.000000\n",
+    "material": "mtllib material.mtl\nusemtl material_0\nv 0 0 0\n",
+    "empty": "",
+}
+
+
+def test_obj_files_of_earlier_versions_are_told_apart(saved, tmp_path):
+    for texts, former in ((FORMER, True), (OTHERS, False)):
+        for name, text in texts.items():
+            (tmp_path / f"{name}.obj").write_text(text)
+            assert is_former_obj(tmp_path / f"{name}.obj") == former, name
+    assert not is_former_obj(saved(".obj"))
 
 
 def test_ply_header(saved):

@@ -49,8 +49,7 @@ def test_trimesh_finds_each_face_its_colour(saved):
     uv, picture = mesh.visual.uv, mesh.visual.material
     picture = np.asarray(getattr(picture, "baseColorTexture", None) or picture.image)
     assert len(mesh.faces) == 4
-    if saved.suffix == ".glb":
-        mesh.apply_transform([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    mesh.apply_transform([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # both are Y up
     for face in mesh.faces:
         # In trimesh v goes up.
         column, row = (uv[face].mean(0) * [1, -1] + [0, 1]) * 16
@@ -63,6 +62,7 @@ def test_the_names_and_the_material_of_an_obj(tmp_path):
     save_textured_mesh(tmp_path / "a cup.obj", VERTICES, FACES, TEXTURE)
     assert {file.name for file in tmp_path.iterdir()} == {"a cup.obj", "a cup.mtl", "a cup_texture.png"}
     lines = (tmp_path / "a cup.obj").read_text().splitlines()
+    assert lines[0].startswith("#") and "Y up" in lines[0]
     assert "mtllib a cup.mtl" in lines
     assert sum(line.startswith("v ") for line in lines) == 4, "positions are shared across seams"
     material = (tmp_path / "a cup.mtl").read_text().splitlines()
@@ -133,7 +133,7 @@ bpy.ops.wm.read_factory_settings(use_empty=True)
 if path.endswith(".glb"):
     bpy.ops.import_scene.gltf(filepath=path)
 else:
-    bpy.ops.wm.obj_import(filepath=path, forward_axis="Y", up_axis="Z")
+    bpy.ops.wm.obj_import(filepath=path)
 (thing,) = [o for o in bpy.data.objects if o.type == "MESH"]
 (material,) = thing.data.materials
 (image,) = {n.image for n in material.node_tree.nodes if n.type == "TEX_IMAGE"}

@@ -33,8 +33,8 @@ def weights_file(convolutions, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lpips_golden(golden_dir) -> dict[str, np.ndarray]:
-    with np.load(golden_dir / "lpips.npz") as arrays:
+def lpips_golden(repo) -> dict[str, np.ndarray]:
+    with np.load(repo / "tests" / "golden" / "lpips.npz") as arrays:
         return dict(arrays)
 
 
@@ -158,8 +158,8 @@ def test_the_hub(weights_file, monkeypatch):
     assert "train.loss.perceptual_weight=0" in caught.value.hint
 
 
-def test_channel_weights_are_the_published_ones(golden_dir):
+def test_channel_weights_are_the_published_ones(repo):
     from openlrm.losses.lpips import LIN_WEIGHTS
 
-    assert LIN_WEIGHTS.read_bytes() == (golden_dir / "lpips_vgg_lin.npz").read_bytes()
+    assert LIN_WEIGHTS.read_bytes() == (repo / "tests" / "golden" / "lpips_vgg_lin.npz").read_bytes()
     assert (LIN_WEIGHTS.parent / "LICENSE.txt").is_file()

@@ -70,9 +70,38 @@ def test_scale_is_aligned_by_the_box():
     assert scores.chamfer < 0.02 and scores.f_scores == {0.1: 1}
 
 
+@pytest.mark.parametrize(
+    "stray",
+    [
+        np.zeros((0, 3), int),
+        [[8, 8, 8]],
+        [[8, 9, 10]],
+        [[0, 8, 8]],
+    ],
+    ids=["unused", "point", "line", "needle"],
+)
+def test_the_box_is_that_of_what_is_seen(stray):
+    """Far vertices that no face uses, or only faces without an area, which rounding does not give them one either."""
+    box = trimesh.creation.box((2, 1, 1))
+    far = np.float32([[3.3, 7.7, 1.1]]) * np.float32([[1], [2], [3.7]])
+    vertices = np.concatenate([box.vertices[:8], far]).astype(np.float32)
+    faces = np.concatenate([box.faces, np.array(stray, int).reshape(-1, 3)])
+    np.testing.assert_allclose(fit_to_cube(vertices, faces)[:8], box.vertices, atol=1e-6)
+    scores = compare_meshes((fit_to_cube(vertices, faces), faces), (box.vertices, box.faces))
+    assert scores.chamfer < 0.03
+
+
+def test_slivers_count():
+    """A triangle a thousand times as long as high is to be seen."""
+    vertices, faces = np.array([[0, 0, 0], [1000.0, 0, 0], [500, 1, 0]]), np.array([[0, 1, 2]])
+    assert np.ptp(fit_to_cube(vertices, faces)[:, 0]) == pytest.approx(2)
+
+
 def test_meshes_of_nothing_are_refused():
     point = np.zeros((3, 3))
     with pytest.raises(ValueError, match="no area"):
         sample_surface(point, np.array([[0, 1, 2]]), 10, np.random.default_rng(0))
     with pytest.raises(ValueError, match="no extent"):
         fit_to_cube(point)
+    with pytest.raises(ValueError, match="no area"):
+        fit_to_cube(point, np.array([[0, 1, 2]]))

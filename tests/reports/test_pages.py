@@ -108,6 +108,20 @@ def test_training(make_run):
     assert "saver.name: tiny" in page
 
 
+def test_the_best_is_the_least_where_less_is_better(make_run):
+    lpips = [0.30, 0.10, 0.20, float("nan")]
+    found = [{"step": n, "objects": "held-out", "lpips": x, "psnr": 20.0 + n} for n, x in enumerate(lpips, 1)]
+    a = read_result(make_run("a", found[:3]))
+    assert rows(training_page(a), "LPIPS") == [["0.2000", "0.1000", "2"]]
+    assert rows(training_page(a), "PSNR (dB)") == [["23.00", "23.00", "3"]]
+    b = read_result(make_run("b", [record | {"lpips": record["lpips"] * 2} for record in found[:3]]))
+    page = compare(a, b)[0]
+    assert rows(page, "LPIPS, best") == [["0.1000", "0.2000", "+0.1000", "A"]]
+    assert rows(page, "LPIPS") == [["0.2000", "0.4000", "+0.2000", "A"]]
+    c = read_result(make_run("c", found))
+    assert rows(training_page(c), "LPIPS") == [["nan", "0.1000", "2"]], "what is no number is never the best"
+
+
 def test_steps_done_twice_count_as_the_second_time(make_run):
     again = [{"step": 20, "objects": "training", "psnr": 31.0}, {"step": 20, "train": {"loss": 7.0}}]
     result = read_result(make_run("tiny", records(30) + again))

@@ -56,7 +56,8 @@ def test_few_faces_smoothed_with_colours_of_their_places(tmp_path, texture):
     mesh = read(path)
     assert np.ptp(mesh.vertices, axis=0).max() == pytest.approx(0.4, rel=1e-4)
     assert len(mesh.faces) == faces
-    in_field = mesh.vertices * np.ptp(SIZES * [[-1], [1]], axis=0).max() / 0.4
+    upright = mesh.vertices[:, [0, 2, 1]] * [1, -1, 1]  # an obj is Y up
+    in_field = upright * np.ptp(SIZES * [[-1], [1]], axis=0).max() / 0.4
     if texture == "none":
         assert len(mesh.vertices) == vertices
         shown = mesh.visual.vertex_colors[:, :3]

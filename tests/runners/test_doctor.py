@@ -81,7 +81,7 @@ def test_cut_golden_file_is_reported(pynative, copied_golden, name, capsys):
     printed = capsys.readouterr().out
     assert findings(printed)["lrm golden files"] == "problem"
     assert name in printed and "git checkout -- openlrm/families/lrm/golden" in printed
-    assert printed.splitlines()[-1] == "1 of the checks found a problem: golden files"
+    assert printed.splitlines()[-1] == "1 of the checks found a problem: lrm golden files"
 
 
 def test_wrong_weight_is_seen_in_its_stage_alone(pynative, copied_golden, monkeypatch, capsys):
@@ -200,7 +200,7 @@ def test_report_keeps_a_line_for_each_check(capsys):
     assert report.check("video", mistaken) == ("problem", "no ffmpeg: here", "install it")
     assert report.finish() == 1
     assert capsys.readouterr().out.splitlines() == [
-        f"{'ok':8} {'fine':28} good",
-        f"{'problem':8} {'video':28} no ffmpeg: here. install it",
+        f"{'ok':8} {'fine':32} good",
+        f"{'problem':8} {'video':32} no ffmpeg: here. install it",
         "1 of the checks found a problem: video",
     ]

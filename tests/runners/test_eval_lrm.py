@@ -85,7 +85,7 @@ def test_as_typed(tmp_path):
     """The script and the runner are the same, as a user types them in the repository."""
     options = [
         "--model_path",
-        "tests/golden",
+        "openlrm/families/lrm/golden",
         "--data_root",
         "assets/sample_object",
         "source_size=56",
@@ -278,6 +278,59 @@ def test_a_perfect_mesh(suffix, evaluate, tmp_path, data):
     assert "Chamfer 0.0" in (folder / "log_0.txt").read_text()
 
 
+def test_what_is_not_seen_of_a_true_mesh_does_not_count(evaluate, tmp_path):
+    """A far vertex without a face, and one of a face without area: the figures of the faces alone."""
+    import trimesh
+
+    from openlrm.evaluation.meshes import read_mesh
+
+    box = trimesh.creation.box((1.0, 0.5, 0.3))
+    lines = [f"v {x} {y} {z}" for x, y, z in [*box.vertices, (40, 0, 0), (0, 70, 0)]]
+    lines += ["f {} {} {}".format(*face) for face in box.faces + 1]
+    found = []
+    for name, more in (("clean", []), ("stray", ["f 10 10 10"])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.obj").write_text("\n".join([*lines[:8], *lines[8 if more else 10 :], *more]))
+        given = [f"mesh_root={tmp_path / name}", "mesh_size=24", "uids=a"]
+        found.append(report(evaluate(*given))["objects"]["a"]["mesh"])
+    assert found[1]["chamfer"] == pytest.approx(found[0]["chamfer"], rel=1e-6)
+    assert len(read_mesh(tmp_path / "stray" / "a.obj", "auto")[1]) == 13
+
+
+def test_axes_of_true_meshes(tmp_path):
+    """What the exporter writes comes back upright in every format; obj is Y up, but for files of earlier versions."""
+    from openlrm.evaluation.meshes import read_mesh
+    from openlrm.geometry.mesh_io import save_mesh
+
+    corners, faces = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3.0]]), np.array([[0, 2, 1], [0, 1, 3]])
+    for suffix in ("glb", "obj", "ply", "stl"):
+        save_mesh(tmp_path / f"a.{suffix}", corners, faces, np.ones((4, 3)))
+        vertices, _ = read_mesh(tmp_path / f"a.{suffix}", "auto")
+        np.testing.assert_allclose([vertices.min(0), vertices.max(0)], [[0, 0, 0], [1, 2, 3]], atol=1e-6)
+    sides = "f 1 3 2\nf 1 2 4\n"
+    plain = "v 0 0 0\nv 1 0 0\nv 0 0 -2\nv 0 3 0\n" + sides
+    former = "".join(f"v {x:.6f} {y:.6f} {z:.6f} 1.000000 1.000000 1.000000\n" for x, y, z in corners) + sides
+    for text in (plain, former):
+        (tmp_path / "b.obj").write_text(text)
+        np.testing.assert_allclose(read_mesh(tmp_path / "b.obj", "auto")[0].max(0), [1, 2, 3], atol=1e-6)
+    np.testing.assert_allclose(read_mesh(tmp_path / "b.obj", "y")[0].max(0), [1, 0, 2], atol=1e-6)
+
+
+def test_true_meshes_are_what_is_rendered(tmp_path, write_glb):
+    """Morph weights count, and a file that needs a compression nobody reads here names it."""
+    from openlrm.errors import UserError
+    from openlrm.evaluation.meshes import read_mesh
+
+    flat = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    primitive = {"attributes": {"POSITION": 0}, "targets": [{"POSITION": 1}]}
+    document = {"nodes": [{"mesh": 0}], "meshes": [{"primitives": [primitive], "weights": [0.5]}]}
+    path = write_glb(tmp_path / "a.glb", document, [flat, flat * np.float32([2, 0, 0])])
+    np.testing.assert_allclose(read_mesh(path, "auto")[0].max(0), [2, 0, 1])
+    needed = {"extensionsRequired": ["KHR_draco_mesh_compression"]}
+    with pytest.raises(UserError, match="KHR_draco_mesh_compression"):
+        read_mesh(write_glb(tmp_path / "b.glb", document | needed, [flat, flat]), "auto")
+
+
 def test_meshes_that_cannot_be_compared(evaluate, tmp_path, capsys):
     """No surface where there should be one is a warning; a damaged true mesh costs the object."""
     import trimesh
@@ -456,7 +509,7 @@ def test_graph_mode(evaluate):
         (["uids=../data/a"], "does not stay inside the data folder"),
         (["uids=a", "uid_file=x"], "two ways to name the objects"),
         (["uid_file=x"], "cannot read the list of objects"),
-        (["source_size=57"], "not a multiple of the encoder's patch 14"),
+        (["source_size=57"], "not a multiple of the encoder's patch side 14"),
         (["normed_dist_to_center=near"], "normed_dist_to_center=near is neither auto nor a number"),
         (["uids=a", "normed_dist_to_center=-1"], "camera distance must be positive"),
         (["lpips_backbone=vgg.safetensors"], "no VGG16 weights"),

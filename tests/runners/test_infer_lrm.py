@@ -285,14 +285,67 @@ def run_folder(tmp_path) -> Path:
 def test_run_folder(options, epoch, infer, run_folder):
     dumps = infer("export_planes=true")
     infer(f"model_name={run_folder}", "export_planes=true", *options)
-    golden, ours = (load_file(dumps / name / "planes" / "mug_full.safetensors") for name in ("golden", "my-run"))
+    golden, ours = (
+        load_file(dumps / name / "planes" / "mug_full.safetensors") for name in ("golden", f"my-run/e{epoch}")
+    )
     difference = ours["planes"] - golden["planes"]
     assert np.allclose(difference, 0 if epoch == 10 else 1, atol=1e-5)
 
 
 def test_checkpoint_file(infer, run_folder):
     dumps = infer(f"model_name={run_folder / 'ckpt' / 'openlrm-e10.ckpt'}", "export_planes=true")
-    assert (dumps / "openlrm-e10" / "planes" / "mug_full.safetensors").is_file()
+    assert (dumps / "my-run" / "e10" / "planes" / "mug_full.safetensors").is_file()
+
+
+def test_results_of_epochs_and_runs_stand_side_by_side(infer, run_folder, tmp_path):
+    """Two epochs of a run, the same epoch of another run, and of one of the same name: none replaces another."""
+    for other in ("other", "a/named", "b/named"):
+        shutil.copytree(run_folder, tmp_path / other)
+        (tmp_path / other / "cfg.yaml").touch()
+    models = [run_folder, *(tmp_path / other for other in ("other", "a/named", "b/named"))]
+    options = ["export_planes=true", "skip_existing=true"]
+    for folder in models:
+        for epoch in (2, 10):
+            dumps = infer(f"model_name={folder / 'ckpt' / f'openlrm-e{epoch}.ckpt'}", *options)
+    assert len(list(dumps.rglob("*.safetensors"))) == 8
+    values = [
+        load_file(dumps / "my-run" / name / "planes" / "mug_full.safetensors")["planes"] for name in ("e2", "e10")
+    ]
+    assert np.allclose(values[0] - values[1], 1, atol=1e-5)
+    infer(f"model_name={run_folder}", "epoch=2", *options)  # the same by another name
+    assert len(list(dumps.rglob("*.safetensors"))) == 8
+
+
+@pytest.fixture
+def cups(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("cup.png", "cup_mask.png", "CUP_depth.png"):
+        shutil.copy(MUG, folder / name)
+    return folder
+
+
+def test_names_are_told_apart_over_all_kinds(infer, cups, capsys):
+    """The mask's video of cup and the turntable of cup_mask would have one name."""
+    wanted = ["export_video=true", "export_mask=true", "export_depth=true", "video_format=gif", f"image_input={cups}"]
+    infer(*wanted, "dry_run=true")
+    told = re.findall(r"# writes (\S+)$", capsys.readouterr().out, re.M)
+    dumps = infer(*wanted)
+    written = sorted(str(path.relative_to(dumps.parent)) for path in dumps.rglob("*.gif"))
+    assert len(written) == len({name.casefold() for name in written}) == 9
+    assert written == sorted(told)
+    # Alone, a kind needs no longer names.
+    dumps = infer("export_planes=true", f"image_input={cups}")
+    assert {path.stem for path in dumps.rglob("*.safetensors")} == {"cup", "cup_mask", "CUP_depth"}
+
+
+def test_results_inside_the_input_are_not_input_of_the_next_run(infer, cups, capsys):
+    options = ["export_video=true", "video_format=png", "render_views=2", f"image_input={cups}"]
+    for _ in range(2):
+        infer(*options, f"video_dump={cups / 'out'}")
+        assert {path.name for path in (cups / "out").iterdir()} == {"cup", "cup_mask", "CUP_depth"}
+    infer(*options, f"video_dump={cups}", code=2)
+    assert "among those they are made from" in capsys.readouterr().err
 
 
 def test_source_distance_matters(infer, tmp_path):

@@ -68,6 +68,17 @@ def test_pictures_are_never_replaced_by_their_results(photos, capsys):
     assert source.read_bytes() == before
 
 
+def test_results_inside_the_input(photos, capsys):
+    """They are no input of the next run, and cannot stand among it."""
+    for _ in range(2):
+        assert launch.main(["prepare.images", f"image_input={photos}", f"output={photos / 'out'}", "size=64"]) == 0
+        assert {path.name for path in (photos / "out").iterdir()} == {"box.png", "more_box.png"}
+    before = sorted(photos.rglob("*"))
+    assert launch.main(["prepare.images", f"image_input={photos}", f"output={photos}"]) == 2
+    assert "choose another output" in capsys.readouterr().err
+    assert sorted(photos.rglob("*")) == before
+
+
 def test_as_the_documentation_has_it(tmp_path, monkeypatch):
     (command,) = re.findall(r"```bash\n(.*)\n```", (REPO / "docs" / "preprocessing.md").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)

@@ -67,13 +67,57 @@ def test_check_data_finds_nothing(rendered, capsys):
 def test_training_items_are_drawn(rendered):
     config = DataConfig([SubsetConfig([str(rendered)])], source_image_res=32, render_image_high=64)
     item = TrainItems(config, seed=0).item(0, 0)
-    assert item["render_image"].shape == (4, 3, 64, 64)
-    assert item["source_image"].shape == (3, 32, 32)
-    assert 0.02 < item["render_mask"].mean() < 0.9
+    assert item.images.shape == (4, 3, 64, 64)
+    assert item.source_images.shape == (1, 3, 32, 32)
+    assert 0.02 < item.masks.mean() < 0.9
     # The camera of the model's input is the canonical one, at the distance it was rendered from.
-    pose = item["source_camera"][:12].reshape(3, 4)
+    pose = item.source_cameras.c2w[0]
     np.testing.assert_allclose(pose[:, :3], [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=1e-5)
     assert 1.9 <= -pose[1, 3] <= 2.6
+
+
+def render_set(folder, *options):
+    """Exit code and manifest by uid of a rendered folder of objects."""
+    output = folder.with_name(f"{folder.name}-rendered")
+    given = [f"input={folder}", f"output={output}", "workers=2", "threads=1", "val_share=0", "render.samples=1"]
+    code = launch.main(["render.objaverse", *given, *options])
+    lines = [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
+    return code, output, {line["uid"]: line for line in lines}
+
+
+def test_a_box_is_accepted_at_default_sizes_and_distances(tmp_path, capsys):
+    """Three draws of the 32 cameras; a cut, or a picture that a face fills, is what these cameras do."""
+    (tmp_path / "crates").mkdir()
+    for name in ("crate", "dice", "house"):
+        trimesh.creation.box().export(tmp_path / "crates" / f"{name}.glb")
+    code, output, manifest = render_set(tmp_path / "crates", "render.resolution=32")
+    assert (code, {line["split"] for line in manifest.values()}) == (0, {"train"}), capsys.readouterr().out
+    assert launch.main(["check.data", "--root", str(output), "sheet_objects=0"]) == 0
+    assert "PROBLEM" not in capsys.readouterr().out
+
+
+def test_cameras_that_are_too_near_are_told(tmp_path):
+    (tmp_path / "crates").mkdir()
+    trimesh.creation.box().export(tmp_path / "crates" / "crate.glb")
+    near = ["render.distance=[1.5,1.6]", "render.height=[-0.5,0.5]", "render.views=8", "render.resolution=32"]
+    code, output, _ = render_set(tmp_path / "crates", *near)
+    assert code == 1 and "clipped: the object is cut off" in (output / "data_card.md").read_text()
+
+
+def test_pink_objects_leave_the_lists(tmp_path):
+    """A texture that is not there is flagged; no material is a warning."""
+    (tmp_path / "things").mkdir()
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    corners = "".join(f"v {x} {y} {z}\nvt 0 0\n" for x, y, z in ball.vertices)
+    sides = "".join(f"f {a}/{a} {b}/{b} {c}/{c}\n" for a, b, c in ball.faces + 1)
+    for name in ("pink", "grey"):
+        (tmp_path / "things" / f"{name}.obj").write_text(f"mtllib {name}.mtl\n{corners}usemtl m\n{sides}")
+    (tmp_path / "things" / "pink.mtl").write_text("newmtl m\nmap_Kd gone.png\n")
+    code, output, manifest = render_set(tmp_path / "things", "render.resolution=32", "render.views=4")
+    assert (code, manifest["pink"]["split"], manifest["grey"]["split"]) == (0, "flagged", "train")
+    card = (output / "data_card.md").read_text()
+    assert "| pink | texture: 1 textures cannot be read: rendered pink (gone.png)" in card
+    assert "| warning: material | 1 |" in card and "| warning: texture | 1 |" in card
 
 
 def wait_for(condition, seconds=60.0):

@@ -23,6 +23,7 @@ from skimage.draw import polygon2mask
 from openlrm.cameras import default_source_pose, intrinsics_from_pixels, look_at, project, validate_pose
 from openlrm.datasets import read_object
 from openlrm.datasets.inspection import inspect_object
+from openlrm.geometry.mesh_io import is_former_obj
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/data/objaverse/blender_script.py"
 QUICK = ("--resolution", "64", "--samples", "4", "--views", "4", "--threads", "1")
@@ -224,6 +225,22 @@ class TestAsset:
         assert script.read_asset(tmp_path / "b.glb") == script.read_asset(tmp_path / "none.obj") == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "former"),
+    [
+        ("v 0.000000 -0.500000 0.000000 1.000000 0.000000 0.501961\nf 1 3 2\n", True),
+        ("mtllib cup.mtl\nusemtl material\nv 0 -0.5 0\n", True),
+        ("# OpenLRM for MindSpore: Y up, front towards +Z\nmtllib cup.mtl\nusemtl material\nv 0 -0.5 0\n", False),
+        ("v 0.00000000 0.00000000 0.00000000 1.00000000 1.00000000 1.00000000\n", False),
+        ("", False),
+    ],
+)
+def test_script_and_package_tell_the_same_obj_files_apart(script, tmp_path, text, former):
+    (tmp_path / "a.obj").write_text(text)
+    in_script = importlib.import_module("blender_obj").is_former_export(tmp_path / "a.obj")
+    assert (in_script, is_former_obj(tmp_path / "a.obj")) == (former, former)
+
+
 def rim(mask: np.ndarray) -> np.ndarray:
     """Distance of the pixel centres from the outline of a mask."""
     return np.maximum(ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask))
@@ -380,10 +397,26 @@ def corrupt(path):
     path.write_bytes(path.read_bytes()[:300])
 
 
+def beyond(path):
+    """Faces of vertices that are not there: the importer itself ends in an exception."""
+    boxes(path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[12:16], "little")
+    document = json.loads(content[20 : 20 + length])
+    view = document["bufferViews"][
+        document["accessors"][document["meshes"][0]["primitives"][0]["indices"]]["bufferView"]
+    ]
+    start = 28 + length + view.get("byteOffset", 0)
+    path.write_bytes(
+        content[:start] + b"\x00\x00\xff\x00" * (view["byteLength"] // 4) + content[start + view["byteLength"] :]
+    )
+
+
 @with_blender
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
+        (beyond, ["Blender cannot read the file", "a.glb (IndexError: "]),
         (corrupt, ["Blender cannot read the file", "a.glb"]),
         (nothing, ["an empty scene", "no faces"]),
         (lambda path: None, ["no such file", "a.glb"]),

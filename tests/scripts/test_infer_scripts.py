@@ -88,7 +88,7 @@ def test_run_folder(run_folder, tmp_path):
         EXPORT_MESH="false",
     )
     assert result.returncode == 0, result.stderr
-    assert written(tmp_path) == {"dumps/my run/videos/the cup.mp4"}
+    assert written(tmp_path) == {"dumps/my run/e1/videos/the cup.mp4"}
     assert "openlrm-e1.ckpt" in result.stderr
 
 

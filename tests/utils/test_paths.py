@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from openlrm.errors import UserError
 from openlrm.utils import paths
-from openlrm.utils.paths import atomic_dir, atomic_path, ensure_dir, list_images, unique_output_names
+from openlrm.utils.paths import atomic_dir, atomic_path, check_apart, ensure_dir, list_images, unique_output_names
 
 
 def names_in(folder):
@@ -138,6 +138,63 @@ def test_list_images_is_recursive_sorted_and_picky(tmp_path):
         assert caught.value.where == tmp_path / path
 
 
+def test_list_images_counts_follows_links_and_names_what_it_cannot_read(tmp_path, caplog):
+    folder = tmp_path / "in"
+    for name in ("10.png", "9.png", "._9.png", "a.jfif", "b.heic", "c.svg", "d.nef", "notes.txt", "__MACOSX/9.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "l.png").write_text("")
+    (folder / "more").symlink_to(tmp_path / "linked")
+    (folder / "round").symlink_to(folder)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    with caplog.at_level("WARNING"):
+        found = [str(path.relative_to(folder)) for path in list_images(folder)]
+    assert found == ["9.png", "10.png", "a.jfif", "gone.png", "more/l.png"]
+    assert "b.heic, c.svg, d.nef" in caplog.text and "notes" not in caplog.text
+    for name in ("9.png", "10.png", "a.jfif", "gone.png", "more"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match=r"no picture in the folder, of the kinds we read \(b\.heic"):
+        list_images(folder)
+
+
+def test_results_are_no_input(tmp_path, monkeypatch):
+    for name in ("in/a.png", "in/out/a.png", "in/out/deep/b.png", "in/other/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path / "in")
+    (tmp_path / "link").symlink_to(tmp_path / "in" / "out")
+    for results in ("out", tmp_path / "in" / "out", tmp_path / "link"):
+        assert [str(path) for path in list_images(".", [results])] == ["a.png", "other/c.png"]
+    assert len(list_images(tmp_path / "in", [tmp_path, tmp_path / "in"])) == 4
+    check_apart(".", "out")
+    check_apart("a.png", ".")
+    with pytest.raises(UserError, match="among those they are made from"):
+        check_apart(".", tmp_path / "in")
+
+
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.png").write_text("")
+    assert list_images("~/a.png") == list_images("~") == [tmp_path / "a.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_a_warning(tmp_path, monkeypatch, caplog):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.png").write_text("")
+    scan = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr("openlrm.utils.tree.os.scandir", refuse)
+    assert list_images(tmp_path) == [tmp_path / "a.png"]
+    assert "closed: passed over (Permission denied)" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("inputs", "names"),
     [
@@ -152,6 +209,26 @@ def test_list_images_is_recursive_sorted_and_picky(tmp_path):
 )
 def test_unique_output_names(inputs, names):
     assert unique_output_names(inputs, "in") == names
+
+
+def test_names_collide_over_all_endings_of_their_results():
+    def name(*inputs):
+        return unique_output_names(inputs, "in", (".mp4", "_mask.mp4"))
+
+    assert name("in/cup.png", "in/hat.png") == ["cup", "hat"]
+    assert name("in/cup.png", "in/cup_mask.png") == ["cup_png", "cup_mask_png"]
+    assert name("in/a/cup.png", "in/b/cup_mask.png") == ["a_cup", "b_cup_mask"]
+    assert unique_output_names(["in/\u00e9.png", "in/e\u0301.png"], "in") == ["\u00e9_png_1", "e\u0301_png_2"]
+
+
+paths_of_pictures = st.from_regex(r"([ab]/){0,2}[abA](_m|_d|_m_d|_1)?\.(png|jpg)", fullmatch=True)
+
+
+@given(st.lists(paths_of_pictures, unique=True), st.lists(st.sampled_from(["", ".mp4", "_m.mp4", "_d.mp4", "_1.mp4"])))
+def test_no_result_replaces_another(inputs, endings):
+    names = unique_output_names(inputs, ".", endings)
+    files = [(name + ending).casefold() for name in names for ending in set(endings)]
+    assert len(set(files)) == len(files)
 
 
 @given(st.lists(st.from_regex(r"([abA]/){0,2}[abA]([_1]|_1)?\.(png|jpg)", fullmatch=True), unique=True))

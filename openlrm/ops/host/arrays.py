@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from mindspore import Tensor, float32
+from mindspore import Tensor, float32, float64
 
 _kept = threading.local()
 
@@ -36,6 +36,17 @@ def host_array(tensor: Tensor) -> np.ndarray:
     """
     if tensor.dtype != float32:
         raise TypeError(f"compiled loops take float32, not {tensor.dtype}: cast the tensor or run in graph mode")
+    return np.ascontiguousarray(tensor.asnumpy())
+
+
+def float_array(tensor: Tensor) -> np.ndarray:
+    """Like `host_array`, of float32 or float64: for loops that are compiled for either and checked in the wider one.
+
+    Raises:
+        TypeError: of another kind.
+    """
+    if tensor.dtype not in (float32, float64):
+        raise TypeError(f"these loops take float32 or float64, not {tensor.dtype}")
     return np.ascontiguousarray(tensor.asnumpy())
 
 

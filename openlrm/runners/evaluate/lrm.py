@@ -14,7 +14,6 @@ from openlrm.utils.paths import ensure_dir
 from openlrm.utils.run_files import Training, read_training
 
 if TYPE_CHECKING:
-    from openlrm.checkpoint import LocatedModel
     from openlrm.evaluation.baselines import MeanObject
     from openlrm.metrics import PerceptualMetric
 
@@ -66,7 +65,7 @@ class EvalLRM(Runner):
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world()
         reconstructor = Reconstructor.load(located, cfg.source_size)
-        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / _version_name(located)
+        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / located.version
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]
@@ -128,10 +127,3 @@ class EvalLRM(Runner):
             return PerceptualMetric(), None
         except UserError as error:
             return None, str(error)
-
-
-def _version_name(located: LocatedModel) -> str:
-    """Folder of the results: e<epoch>, release, or the name of a checkpoint without an epoch."""
-    if located.epoch is not None:
-        return f"e{located.epoch}"
-    return "release" if located.weights.suffix == ".safetensors" else located.weights.stem

@@ -12,7 +12,7 @@ from openlrm.geometry.mesh_options import MeshOptions
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import list_images, unique_output_names
+from openlrm.utils.paths import check_apart, list_images, unique_output_names
 
 if TYPE_CHECKING:
     from openlrm.families.reconstructor import Reconstructor
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+_DUMPS = Path("dumps")
+
 
 @dataclass
 class _InferOptions:
@@ -28,7 +30,7 @@ class _InferOptions:
     model_name: Optional[str] = option(None, "release folder, run folder, .ckpt file or hub id of the model")  # noqa: UP045
     model_ckpt: Optional[str] = option(None, "checkpoint of the run folder; the newest without it")  # noqa: UP045
     epoch: Optional[int] = option(None, "epoch of the checkpoint, instead of its name", minimum=0)  # noqa: UP045
-    image_input: Optional[str] = option(None, "picture, or folder of pictures (png, jpg, webp; recursive)")  # noqa: UP045
+    image_input: Optional[str] = option(None, "picture, or folder of pictures (png, jpg, webp, ...; recursive)")  # noqa: UP045
     planes_input: Optional[str] = option(  # noqa: UP045
         None, "triplane file of fit.triplane or export_planes, instead of model_name and image_input"
     )
@@ -55,9 +57,11 @@ class _InferOptions:
         "mp4", "kind of video; png is a folder of frames", choices=["mp4", "mov", "gif", "webm", "png"]
     )
     mesh_format: str = option("ply", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
-    video_dump: Optional[str] = option(None, "folder for videos; dumps/<model>/videos without it")  # noqa: UP045
-    mesh_dump: Optional[str] = option(None, "folder for meshes; dumps/<model>/meshes without it")  # noqa: UP045
-    planes_dump: Optional[str] = option(None, "folder for triplanes; dumps/<model>/planes without it")  # noqa: UP045
+    video_dump: Optional[str] = option(None, "folder for videos; dumps/<model>[/e<epoch>]/videos without it")  # noqa: UP045
+    mesh_dump: Optional[str] = option(None, "folder for meshes; dumps/<model>[/e<epoch>]/meshes without it")  # noqa: UP045
+    planes_dump: Optional[str] = option(  # noqa: UP045
+        None, "folder for triplanes; dumps/<model>[/e<epoch>]/planes without it"
+    )
     skip_existing: bool = option(False, "leave out what is on disk already: go on after an interruption")
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
@@ -144,18 +148,23 @@ class InferLRM(Runner):
         from openlrm.families.reconstructor import Reconstructor
 
         cfg = self.config
-        images = list_images(cfg.image_input)
+        results = [cfg.video_dump or _DUMPS, cfg.mesh_dump or _DUMPS, cfg.planes_dump or _DUMPS]
+        if self._videos() and cfg.video_format in ("gif", "png"):
+            check_apart(cfg.image_input, results[0])
+        if cfg.export_mesh and cfg.mesh_format == "obj":
+            check_apart(cfg.image_input, results[1])
+        images = list_images(cfg.image_input, results)
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
         reconstructor = Reconstructor.load(located, cfg.source_size)
         logger.info("model %s, weights %s", located.name, located.weights)
-        names = unique_output_names(images, cfg.image_input)
+        names = unique_output_names(images, cfg.image_input, self._endings())
         if cfg.dry_run:
             return self._tell(
-                [model_fact(located, reconstructor.model)], [self._targets(located.name, uid) for uid in names]
+                [model_fact(located, reconstructor.model)], [self._targets(located.results, uid) for uid in names]
             )
         errors = []
         for image, uid in self.world.share(list(zip(images, names, strict=True))):
-            targets = self._targets(located.name, uid)
+            targets = self._targets(located.results, uid)
             if not targets:
                 logger.info("%s: already done", image)
                 continue
@@ -183,20 +192,28 @@ class InferLRM(Runner):
         picture = prepare_picture(image, cfg.background, cfg.recentre, margin).pixels
         return reconstructor(picture, None, cfg.renderer, image, cfg.source_cam_dist)
 
-    def _targets(self, model: str, uid: str) -> dict[str, Path]:
+    def _videos(self) -> dict[str, str]:
+        """Kinds of videos asked for -> what is put behind the picture's name."""
+        cfg = self.config
+        wanted = {"rgb": cfg.export_video, "depth": cfg.export_depth, "mask": cfg.export_mask}
+        return {kind: "" if kind == "rgb" else f"_{kind}" for kind in wanted if wanted[kind]}
+
+    def _endings(self) -> list[str]:
+        """What follows a picture's name in the names of all that is written of it."""
+        cfg = self.config
+        suffix = "" if cfg.video_format == "png" else f".{cfg.video_format}"
+        endings = [f"{tail}{suffix}" for tail in self._videos().values()]
+        if cfg.export_mesh:
+            endings += [f".{cfg.mesh_format}", *([".mtl", "_texture.png"] if cfg.mesh_format == "obj" else [])]
+        return endings + ([".safetensors"] if cfg.export_planes else [])
+
+    def _targets(self, model: str | Path, uid: str) -> dict[str, Path]:
         """What to write, by kind, without what is there already if that is to be skipped."""
         cfg = self.config
-        videos = Path(cfg.video_dump or f"dumps/{model}/videos")
-        meshes = Path(cfg.mesh_dump or f"dumps/{model}/meshes")
-        planes = Path(cfg.planes_dump or f"dumps/{model}/planes")
-        targets = {}
-        for kind, wanted in (
-            ("rgb", cfg.export_video),
-            ("depth", cfg.export_depth),
-            ("mask", cfg.export_mask),
-        ):
-            if wanted:
-                targets[kind] = videos / f"{uid}{'' if kind == 'rgb' else '_' + kind}.{cfg.video_format}"
+        videos = Path(cfg.video_dump or _DUMPS / model / "videos")
+        meshes = Path(cfg.mesh_dump or _DUMPS / model / "meshes")
+        planes = Path(cfg.planes_dump or _DUMPS / model / "planes")
+        targets = {kind: videos / f"{uid}{tail}.{cfg.video_format}" for kind, tail in self._videos().items()}
         if cfg.export_mesh:
             targets["mesh"] = meshes / f"{uid}.{cfg.mesh_format}"
         if cfg.export_planes:

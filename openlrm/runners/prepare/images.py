@@ -10,7 +10,7 @@ from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import list_images, unique_output_names
+from openlrm.utils.paths import check_apart, list_images, unique_output_names
 
 logger = get_logger(__name__)
 
@@ -19,7 +19,7 @@ logger = get_logger(__name__)
 class PrepareImagesConfig:
     """Options of `prepare.images`."""
 
-    image_input: str = option(help="picture, or folder of pictures (png, jpg, webp; recursive)")
+    image_input: str = option(help="picture, or folder of pictures (png, jpg, webp, ...; recursive)")
     output: str = option("outputs/pictures", "folder for the results, <name of the picture>.png")
     background: str = option(
         "auto",
@@ -53,7 +53,8 @@ class PrepareImages(Runner):
 
         cfg = self.config
         setup_logging(cfg.logger)
-        images = list_images(cfg.image_input)
+        check_apart(cfg.image_input, cfg.output)
+        images = list_images(cfg.image_input, [cfg.output])
         ways: Counter[str] = Counter()
         failed = 0
         for image, name in zip(images, unique_output_names(images, cfg.image_input), strict=True):

@@ -32,7 +32,7 @@ class RenderObjaverseConfig:
     output: str = option(help="folder of rendered objects; goes on with what is in it")
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     input: Optional[str] = option(  # noqa: UP045
-        None, "folder of 3D files, searched with its subfolders, or a list: .txt with [uid, tab,] path, .json"
+        None, "3D file, folder of them, searched with its subfolders, or a list: .txt with [uid, tab,] path, .json"
     )
     objaverse: Optional[str] = option(  # noqa: UP045
         None, "list of Objaverse uids instead of input (.txt, .json), fetched with the objaverse package"

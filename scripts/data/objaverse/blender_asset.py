@@ -26,7 +26,7 @@ def read_asset(path):
                 stream.seek(20)
                 document = json.loads(stream.read(length))
             elif path.suffix.lower() == ".gltf":
-                document = json.loads(path.read_text(encoding="utf-8"))
+                document = json.loads(path.read_text(encoding="utf-8-sig"))
             else:
                 return {}
         asset = document["asset"]

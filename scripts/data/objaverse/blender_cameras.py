@@ -98,7 +98,7 @@ def read_poses(path):
     """
     try:
         if path.suffix.lower() == ".json":
-            poses = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
+            poses = np.array(json.loads(path.read_text(encoding="utf-8-sig")), np.float64)
         else:
             poses = np.asarray(np.load(path, allow_pickle=False), np.float64)
     except (OSError, ValueError, TypeError) as error:

@@ -5,11 +5,16 @@ import math
 import bpy
 import numpy as np
 from blender_errors import InputError
+from blender_materials import prepare_materials
+from blender_obj import is_former_export, undefined_materials
+from blender_rest import at_rest
 
 SUFFIXES = (".glb", ".gltf", ".fbx", ".obj", ".ply", ".stl", ".usd", ".usda", ".usdc", ".usdz")
 """Files that can be imported, in lower case."""
 
 _SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
+_NO_SURFACES = {"CAMERA", "LIGHT", "LIGHT_PROBE", "SPEAKER"}
+_FLAT = 1e-6  # height of a triangle over its longest side, below which it has no area in single precision
 _CORRECTIONS = 3  # offsets of 1e6 units leave single precision something to correct
 
 
@@ -19,12 +24,12 @@ def clear_scene():
 
 
 def import_object(path, up_axis):
-    """Import a file and leave of it what can be rendered as the object.
+    """Import a file at rest and show of it what can be rendered as the object.
 
     Args:
         path: file with one of `SUFFIXES`.
         up_axis: "Y" or "Z" as the file has it, for obj, ply and stl, which do not tell; None takes Y for obj and Z for
-            the others.
+            the others, and for an obj of this project from before it wrote them Y up.
 
     Returns:
         Warnings: kind -> text.
@@ -35,20 +40,31 @@ def import_object(path, up_axis):
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"cannot import {suffix or 'a file without suffix'}: {path}. Use {', '.join(SUFFIXES)}")
+    warnings, undefined = {}, set()
+    if suffix == ".obj":
+        undefined = undefined_materials(path)
+        if up_axis is None and is_former_export(path):
+            up_axis = "Z"
+            warnings["axes"] = "written by an earlier version of this project: taken as Z up (--up_axis Y if it is not)"
     importer, options = _importer(suffix, up_axis)
     known = importer.get_rna_type().properties
     options = {name: value for name, value in options.items() if name in known}
     try:
-        finished = importer(filepath=str(path), **options)
+        with at_rest(path):
+            finished = importer(filepath=str(path), **options)
     except RuntimeError as error:
-        reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        lines = [line.strip() for line in str(error).splitlines()]
+        # The last line of an importer's exception is followed by where Blender's Python was.
+        reason = [line for line in lines if line and not line.startswith("Location: ")][-1]
         raise InputError(f"Blender cannot read the file: {path} ({reason.removeprefix('Error: ')})") from error
     if "FINISHED" not in finished:
         raise InputError(f"Blender cannot read the file: {path}")
-    for other in [item for item in bpy.data.objects if item.type in ("CAMERA", "LIGHT", "LIGHT_PROBE", "SPEAKER")]:
-        bpy.data.objects.remove(other)
+    for item in bpy.data.objects:
+        if item.type in _NO_SURFACES:
+            # Hidden, not removed: what hangs below it keeps its place.
+            item.hide_render = True
     _show_as_rendered()
-    return _prepare_materials()
+    return warnings | prepare_materials(undefined)
 
 
 def fit_into_cube(size):
@@ -62,12 +78,10 @@ def fit_into_cube(size):
         is at s * p + offset; bounds are afterwards.
 
     Raises:
-        InputError: nothing to be rendered, no extent, or numbers beyond single precision.
+        InputError: nothing to be rendered, or numbers beyond single precision.
     """
     least, greatest = _bounds()
     extent = float((greatest - least).max())
-    if not extent > 0:
-        raise InputError("the object has no extent: all its faces are in one point")
     scale, centre = size / extent, (least + greatest) / 2
     frame = bpy.data.objects.new("cube", None)
     bpy.context.scene.collection.objects.link(frame)
@@ -135,6 +149,7 @@ def _importer(suffix, up_axis):
 
 def _show_as_rendered():
     """Make the viewport, which is measured, show what will be rendered."""
+    bpy.context.view_layer.update()  # importers leave it stale, with None for objects that are gone
     for item in [*bpy.data.objects, *bpy.data.collections]:
         item.hide_viewport = item.hide_render
     for item in bpy.context.view_layer.objects:
@@ -146,62 +161,37 @@ def _show_as_rendered():
     bpy.context.view_layer.update()
 
 
-def _prepare_materials():
-    """Show vertex colours of meshes without a material, and tell what would not look as it was meant."""
-    meshes = [item for item in bpy.data.objects if item.type == "MESH" and len(item.data.polygons)]
-    bare = [item for item in meshes if not any(slot.material for slot in item.material_slots)]
-    for item in bare:
-        if item.data.color_attributes:
-            item.data.materials.clear()
-            item.data.materials.append(_vertex_colours(item.data.color_attributes[0].name))
-    grey = [item for item in bare if not item.data.color_attributes]
-    warnings = {}
-    if grey:
-        warnings["material"] = f"{len(grey)} of {len(meshes)} meshes have no material: rendered grey"
-    lost = sorted(
-        picture.name
-        for picture in bpy.data.images
-        if picture.users and picture.source == "FILE" and not (picture.size[0] and picture.size[1])
-    )
-    if lost:
-        warnings["texture"] = f"{len(lost)} textures cannot be read: rendered pink ({', '.join(lost[:3])})"
-    return warnings
-
-
-def _vertex_colours(name):
-    material = bpy.data.materials.new("vertex colours")
-    if material.node_tree is None:
-        material.use_nodes = True
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    colours = nodes.new("ShaderNodeVertexColor")
-    colours.layer_name = name
-    surface = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
-    links.new(colours.outputs["Color"], surface.inputs["Base Color"])
-    return material
-
-
 def _bounds():
-    """Return least and greatest coordinates, (3,) float64 each, of all faces as they are rendered."""
+    """Return least and greatest coordinates, (3,) float64 each, of all faces with an area as they are rendered."""
     least, greatest = np.full(3, np.inf), np.full(3, -np.inf)
     for instance in bpy.context.evaluated_depsgraph_get().object_instances:
         source = instance.object
         if source.type not in _SURFACES or not instance.show_self:
             continue
-        mesh = source.to_mesh()
-        if len(mesh.loops):
-            points = np.empty(3 * len(mesh.vertices), np.float32)
-            corners = np.empty(len(mesh.loops), np.int32)
-            mesh.vertices.foreach_get("co", points)
-            mesh.loops.foreach_get("vertex_index", corners)
-            matrix = np.array(instance.matrix_world, np.float64)
-            points = points.reshape(-1, 3)[np.unique(corners)] @ matrix[:3, :3].T + matrix[:3, 3]
-            points = points[np.isfinite(points).all(axis=1)]
-            if len(points):
-                least, greatest = np.minimum(least, points.min(axis=0)), np.maximum(greatest, points.max(axis=0))
+        points = _corners(source.to_mesh(), np.array(instance.matrix_world, np.float64))
+        if len(points):
+            least, greatest = np.minimum(least, points.min(axis=0)), np.maximum(greatest, points.max(axis=0))
         source.to_mesh_clear()
     if not (least <= greatest).all():
-        raise InputError("an empty scene: the file holds no faces that are rendered")
+        raise InputError("an empty scene: the file holds no faces with an area that are rendered")
     return least, greatest
+
+
+def _corners(mesh, matrix):
+    """Return (N, 3) float64 corners in the world of the triangles of a mesh that have an area."""
+    mesh.calc_loop_triangles()
+    points = np.empty(3 * len(mesh.vertices), np.float32)
+    corners = np.empty(3 * len(mesh.loop_triangles), np.int32)
+    mesh.vertices.foreach_get("co", points)
+    mesh.loop_triangles.foreach_get("vertices", corners)
+    points = points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    a, b, c = points[corners.reshape(-1, 3)].transpose(1, 0, 2)
+    with np.errstate(all="ignore"):
+        areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        longest = np.max([((b - a) ** 2).sum(1), ((c - b) ** 2).sum(1), ((a - c) ** 2).sum(1)], axis=0)
+        # False for what is not finite, too.
+        visible = (areas > _FLAT * longest) & np.isfinite(areas)
+    return np.concatenate([a[visible], b[visible], c[visible]])
 
 
 def _add_sky(strength, picture):

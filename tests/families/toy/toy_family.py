@@ -67,8 +67,7 @@ def toy_model(config: ToyConfig):
             self.tint = Linear(3, 3 * config.channels)
             self.synthesizer = TriplaneSynthesizer(config.channels, config.samples)
 
-        def construct(self, pictures):
-            """(N, K, 3, S, S) -> planes (N, 3, C, H, W)."""
+        def construct(self, pictures):  # (N, K, 3, S, S) -> planes (N, 3, C, H, W)
             tint = self.tint(pictures.mean(axis=(1, 3, 4)))
             return self.planes + tint.reshape(-1, 3, config.channels, 1, 1)
 

@@ -70,9 +70,8 @@ def synthesizer_of(planes, decoder, samples) -> TriplaneSynthesizer:
 def device_frame(field, camera, size, background):
     """Colour, depth and mask of a frame rendered in one piece by the MindSpore renderer."""
     one = [np.zeros((1, 1, 2)), np.full((1, 1, 1), size), np.full((1, 1, 1), background)]
-    inputs = [
-        Tensor(np.asarray(array, np.float32)) for array in (field[0][None], camera.render_record()[None, None], *one)
-    ]
+    view = [field[0][None], camera.render_record()[None, None], *one]
+    inputs = [Tensor(np.asarray(array, np.float32)) for array in view]
     out = synthesizer_of(*field)(*inputs, size)
     rgb, depth, mask = (out[f"images_{name}"].asnumpy()[0, 0] for name in ("rgb", "depth", "weight"))
     return rgb.transpose(1, 2, 0), depth[0], mask[0]
@@ -153,7 +152,7 @@ def test_empty_field_is_background(golden_field):
     bias = np.array([-40, 0, 0, 0], np.float32)
     renderer = HostRenderer(planes * 0, decoder | {"net.6.bias": bias, "net.6.weight": np.zeros((4, 64))}, samples)
     rgb, depth, mask = renderer.render(CAMERAS["turntable"], 16, 0.3)
-    assert (rgb == np.float32(0.3)).all() and (mask == 0).all() and np.ptp(depth) == 0
+    assert (rgb == np.float32(0.3)).all() and (mask == 0).all() and (depth > 1).all() and (depth < 2.1 + 3**0.5).all()
 
 
 def test_damaged_planes_show(golden_field):
@@ -247,6 +246,13 @@ def test_scene_chooses_by_device(monkeypatch, pynative, golden_field, prefers_ho
 def test_scene_names_its_renderers(golden_field):
     with pytest.raises(UserError, match="renderer=gpu is not known.*auto, host, device"):
         Triplane(Tensor(golden_field[0][None]), synthesizer_of(*golden_field), "gpu")
+
+
+@pytest.mark.parametrize("name", ["net.0.bias", "net.2.weight", "net.4.bias", "net.6.weight", "net.6.bias"])
+def test_a_decoder_of_other_layers(golden_field, name):
+    planes, decoder, samples = golden_field
+    with pytest.raises(ValueError, match=f"{name} has shape"):
+        HostRenderer(planes, decoder | {name: decoder[name][:3]}, samples)
 
 
 def test_numba_is_imported_only_when_used():

@@ -51,7 +51,7 @@ def blob_renderer(samples: int) -> HostRenderer:
     return HostRenderer(planes, {name: value.astype(np.float32) for name, value in decoder.items()}, samples)
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("camera", list(CAMERAS))
 def test_pictures_stay(camera):
     """Opacity falls by at most threshold times length; colours follow."""
     plain, skipping = blob_renderer(96), blob_renderer(96)

@@ -176,7 +176,8 @@ def test_span_of_known_rays(mode):
     np.testing.assert_allclose(np.stack([near, far], 1)[:3], hits, rtol=1e-6)
     # Misses span the sphere around the cube, each as seen from its own origin.
     distances, radius = np.array([8**0.5, 2]), 3**0.5
-    np.testing.assert_allclose(np.stack([near, far], 1)[3:], np.stack([distances - radius, distances + radius], 1))
+    wanted = np.stack([distances - radius, distances + radius], 1)
+    np.testing.assert_allclose(np.stack([near, far], 1)[3:], wanted, rtol=1e-6)
 
 
 def test_span_of_random_rays(mode):

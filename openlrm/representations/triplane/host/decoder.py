@@ -3,7 +3,6 @@
 Rows are HIDDEN numbers; buffers are padded to a multiple of GROUP rows.
 """
 
-import numpy as np
 from numba import njit
 
 from openlrm.ops.host.functions import EXACT, REORDER, f32, sigmoid, softplus
@@ -101,8 +100,11 @@ def color(logit):
 def evaluate_points(field, points, density, rgb):
     """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
     block = 64
-    hidden, other = aligned(block * HIDDEN), aligned(block * HIDDEN)
-    decoded = np.empty((block, 4), f32)
+    # One piece of memory: loops that look whether their arrays overlap then decide, and round, alike in every call.
+    room = aligned(2 * block * HIDDEN + 5 * block)
+    hidden, other = room[: block * HIDDEN], room[block * HIDDEN : 2 * block * HIDDEN]
+    decoded = room[2 * block * HIDDEN : 2 * block * HIDDEN + 4 * block].reshape((block, 4))
+    found = room[2 * block * HIDDEN + 4 * block :]
     for start in range(0, len(points), block):
         count = min(block, len(points) - start)
         for i in range(count):
@@ -110,7 +112,8 @@ def evaluate_points(field, points, density, rgb):
             first_layer(field, x, y, z, hidden[i * HIDDEN : (i + 1) * HIDDEN])
         decode(field, hidden, other, count, decoded)
         for i in range(count):
-            density[start + i] = softplus(decoded[i, 0] - f32(1))
+            found[i] = softplus(decoded[i, 0] - f32(1))
+        density[start : start + count] = found[:count]
         if len(rgb) > 0:
             for i in range(count):
                 for c in range(3):

@@ -65,13 +65,18 @@ def lay_out(planes: np.ndarray, decoder: dict[str, np.ndarray]) -> Field:
         decoder: by `DECODER_NAMES`.
 
     Raises:
-        ValueError: planes that are not square or do not fit the decoder.
+        ValueError: planes that are not square, a decoder of other layers, or two that do not fit each other.
     """
     _, channels, height, width = planes.shape
     first = decoder["net.0.weight"]
     expected = (HIDDEN, 3 * channels)
     if height != width or first.shape != expected:
         raise ValueError(f"planes {planes.shape} do not fit a first layer {first.shape}, expected {expected}")
+    # The loops look at no shape: they would read beyond the end.
+    hidden = [(HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (HIDDEN, HIDDEN), (HIDDEN,), (4, HIDDEN), (4,)]
+    for name, shape in zip(DECODER_NAMES[1:], hidden, strict=True):
+        if decoder[name].shape != shape:
+            raise ValueError(f"{name} has shape {decoder[name].shape}, expected {shape}")
     folded = _texels(planes) @ _per_plane(first).transpose(0, 2, 1)
     table = np.pad(folded.reshape(3, height, width, -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
     arrays = [

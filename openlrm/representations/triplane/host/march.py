@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.ops.host.arrays import host_array
+from openlrm.ops.host.arrays import check_array, host_array
 from openlrm.representations.triplane.host.field import DECODER_NAMES, Field, FieldGradient, lay_out, unfold
 from openlrm.utils.threads import host_threads, spread, spread_ranges
 
@@ -38,6 +38,8 @@ class HostMarch(nn.Cell):
         names = dict(zip(DECODER_NAMES, map(host_array, decoder), strict=True))
         rays, noise, u = host_array(rays), host_array(noise), np.sort(host_array(u), axis=-1)
         objects, count, samples = noise.shape
+        check_array(rays, "rays", (objects, count, 8))
+        check_array(u, "u", noise.shape)
         mixed = np.empty((objects, count, 5), np.float32)
         depths = np.empty((objects, count, 2 * samples), np.float32)
         for i, of_object in enumerate(host_array(planes)):

@@ -1,0 +1,111 @@
+"""Products of panels whose weights are kept in bfloat16, where the processor has the instruction for them.
+
+Elsewhere the same calls keep weights in float32 and give what `openlrm.ops.fused.product` gives: bfloat16 without the
+instruction would be many times slower, not faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from openlrm.ops.fused import NO_BIAS, check_panels, over_rows, pack_tiles
+from openlrm.ops.host.arrays import aligned_array, check_array, scratch
+from openlrm.ops.host.sizes import WIDTH
+from openlrm.utils.logging import get_logger
+from openlrm.utils.threads import spread_ranges
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A weight (N, K) as the products take it, in 2 bytes a number or in 4.
+
+    Attributes:
+        outputs: N, a multiple of 64.
+        inputs: K, a multiple of 64.
+        numbers: flat; int32, each a pair of bfloat16, or float32.
+    """
+
+    outputs: int
+    inputs: int
+    numbers: np.ndarray
+
+    @property
+    def is_half(self) -> bool:
+        """Whether products are in bfloat16."""
+        return self.numbers.dtype == np.int32
+
+
+def pack_half(weight: np.ndarray) -> PackedWeight:
+    """Round a weight (N, K) to bfloat16, or keep it in float32 where the processor lacks avx512_bf16; the log says so.
+
+    Raises:
+        TypeError: not float32 and C-contiguous.
+        ValueError: N or K is no multiple of 64.
+    """
+    from openlrm.ops.host import bf16
+
+    check_array(weight, "weight", (None, None))
+    outputs, inputs = weight.shape
+    if outputs % WIDTH or inputs % WIDTH:
+        raise ValueError(f"weight has shape {weight.shape}, expected multiples of {WIDTH}")
+    if not bf16.is_available():
+        _tell_once()
+        return PackedWeight(outputs, inputs, pack_tiles(weight.T))
+    pairs = aligned_array(weight.size // 2).view(np.int32)
+    spread_ranges(lambda first, last: bf16.pack_pairs(weight, first, last, pairs), outputs, WIDTH)
+    return PackedWeight(outputs, inputs, pairs)
+
+
+def product_half(
+    x: np.ndarray,
+    weight: PackedWeight,
+    out: np.ndarray,
+    bias: np.ndarray = NO_BIAS,
+    activate: bool = False,
+    onto: bool = False,
+) -> np.ndarray:
+    """Out = x W^T + b on panels of float32, x rounded to bfloat16 as the weight is, sums in float32.
+
+    Args:
+        x: (K / 64, P, 64).
+        weight: of `pack_half`.
+        out: (N / 64, P, 64), written.
+        bias: (N,) or empty.
+        activate: whether an exact GELU follows.
+        onto: whether the product is added to what `out` holds.
+
+    Returns:
+        out.
+
+    Raises:
+        TypeError: an array that is not float32 and C-contiguous.
+        ValueError: arrays that do not fit each other.
+    """
+    check_panels(x, "x")
+    check_array(x, "x", (weight.inputs // WIDTH, None, WIDTH))
+    check_array(out, "out", (weight.outputs // WIDTH, *x.shape[1:]))
+    check_array(bias, "bias", (len(bias) and weight.outputs,))
+    options = (x, weight.numbers, bias, activate, onto)
+    if not weight.is_half:
+        from openlrm.ops.host.panels import multiply_panels
+
+        over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
+        return out
+    from openlrm.ops.host.bf16 import multiply_pairs
+
+    def work(first: int, last: int) -> None:
+        room = scratch((last - first) * weight.inputs // 2).view(np.int32)
+        multiply_pairs(*options, first, last, out, room)
+
+    over_rows(work, x)
+    return out
+
+
+@cache
+def _tell_once() -> None:
+    _log.warning("this processor has no bfloat16 products (avx512_bf16): they are computed in float32")
