@@ -182,7 +182,10 @@ function start() {
       far = Math.max(far, depth);
     }
     const starts = new Uint32Array(65537), steps = 65535 / Math.max(far - near, 1e-20);
-    for (let i = 0; i < count; i++) starts[(keys[i] = (far - depths[i]) * steps) + 1]++;
+    for (let i = 0; i < count; i++) {
+      keys[i] = (far - depths[i]) * steps;
+      starts[keys[i] + 1]++;
+    }
     for (let k = 0; k < 65536; k++) starts[k + 1] += starts[k];
     for (let i = 0; i < count; i++) order[starts[keys[i]]++] = i;
   }
