@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from openlrm.inference.preprocess import prepare_image
+from openlrm.preprocess.model_input import prepare_image
 from PIL import Image
 
 from openlrm.errors import UserError
