@@ -41,6 +41,7 @@ def _log_propagates():
     """Leave the project's log as a test finds it: pytest listens at loggers that do not propagate, and at the root."""
     yield
     logging.getLogger("openlrm").propagate = True
+    logging.getLogger("openlrm").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
