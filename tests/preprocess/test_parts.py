@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from openlrm.preprocess.model_input import prepare_image
 from PIL import Image
 
 from openlrm.errors import UserError
 from openlrm.preprocess import prepare_picture, recentre
+from openlrm.preprocess.model_input import prepare_image
 from openlrm.preprocess.parts import came_cut_out, isolate
 
 SIDE = 96
