@@ -56,7 +56,6 @@ def _log_propagates():
     logger = logging.getLogger("openlrm")
     level = logger.level
     yield
-<<<<<<< HEAD
     logger.propagate = True
     logger.setLevel(level)
 
@@ -90,10 +89,6 @@ def write_glb():
         return path
 
     return write
-=======
-    logging.getLogger("openlrm").propagate = True
-    logging.getLogger("openlrm").setLevel(logging.NOTSET)
->>>>>>> pictures
 
 
 @pytest.fixture
