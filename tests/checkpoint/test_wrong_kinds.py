@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from openlrm.checkpoint import load_encoder, locate_model, read_tensors, write_ckpt, write_safetensors
+from openlrm import ModelLRM
+from openlrm.checkpoint import locate_model, read_tensors, write_ckpt, write_safetensors
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
-from openlrm.models import ModelLRM
+from openlrm.families.lrm.pretrained import load_encoder
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
