@@ -148,7 +148,7 @@ SHAPES = [(1_000_000, 2), (2, 1_000_000), (20_000, 10), (1, 70_000), (1500, 1000
 @example((1500, 1000), "RGBA", True)
 @example((1500, 1000), "RGB", True)
 def test_memory_follows_the_pixels(tmp_path_factory, shape, mode, prepared):
-    """An object over most of the picture; `benchmarks` has pictures of 64 million pixels."""
+    """An object over the middle of the picture, cut out by its colour or put into a model's size."""
     height, width = shape
     file = tmp_path_factory.getbasetemp() / "large.png"
     image = Image.new(mode, (width, height), {"RGB": (200, 210, 220), "RGBA": (0, 0, 0, 0)}.get(mode, 200))
