@@ -16,7 +16,7 @@ from openlrm.runners.evaluate.config import EvalLRMConfig
 from openlrm.runners.evaluate.objects import Training, choose_uids, find_root, read_training, read_views
 from openlrm.runners.evaluate.summary import describe, log_lines, summarise
 from openlrm.utils.logging import get_logger, setup_logging
-from openlrm.utils.paths import ensure_dir
+from openlrm.utils.paths import check_output, ensure_dir
 
 if TYPE_CHECKING:
     from openlrm.checkpoint import LocatedModel
@@ -66,13 +66,15 @@ class EvalLRM(Runner):
         settings = self._settings(located, training)
         meshes = self._find_meshes(uids)
         mean_object = self._mean_object(roots, settings)
+        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / _version_name(located)
+        if not cfg.dry_run:
+            check_output(folder / "metrics.json")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world()
         model = build_model(located)
         patch = model.encoder.model.spec.patch_size
         if settings["source_size"] % patch:
             raise UserError(f"source_size={settings['source_size']} is not a multiple of the encoder's patch {patch}")
-        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / _version_name(located)
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
+from openlrm.config.schema import MAX_SEED
 from openlrm.errors import UserError
 from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import atomic_path
+from openlrm.utils.paths import atomic_path, check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ class _FitOptions:
     mask_weight: float = option(0.05, "weight of the cross-entropy of opacity and alpha", minimum=0)
     tv_weight: float = option(0.002, "weight of the planes' total variation", minimum=0)
     kept_views: int = option(8, "views, evenly spread, that are not fitted to and measure the result", minimum=0)
-    seed: int = option(0, "of the start and of every draw", minimum=0)
+    seed: int = option(0, "of the start and of every draw", minimum=0, maximum=MAX_SEED)
     output: Optional[str] = option(None, "folder of the results; outputs/fit/<uid> without it")  # noqa: UP045
     export_video: bool = option(False, "write the turntable video")
     export_mesh: bool = option(False, "write the mesh")
@@ -84,6 +85,8 @@ class FitTriplane(Runner):
             raise UserError("model_name and planes_input are two different starts", hint="give one of them")
         if cfg.export_mesh:
             check_mesh_request(f"{cfg.uid}.{cfg.mesh_format}", cfg.mesh_faces, cfg.mesh_texture)
+        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
+        self._check_outputs(output)
         views = self._read_views()
         import numpy as np
 
@@ -103,7 +106,6 @@ class FitTriplane(Runner):
         from openlrm.checkpoint import save_triplane
         from openlrm.inference.scene import Scene
 
-        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
         save_triplane(output / "planes.safetensors", loss.planes, loss.synthesizer)
         logger.info("wrote %s", output / "planes.safetensors")
         if not finished:
@@ -113,6 +115,16 @@ class FitTriplane(Runner):
             self._measure(scene, views.take(kept), len(fitted), seconds, output)
         self._export(scene, output)
         return 0
+
+    def _check_outputs(self, output: Path) -> None:
+        from openlrm.utils.video import check_video
+
+        for name in ("planes.safetensors", "metrics.json", "comparison.png"):
+            check_output(output / name)
+        if self.config.export_video:
+            check_video(output / f"{self.config.uid}.{self.config.video_format}")
+        if self.config.export_mesh:
+            check_output(output / f"{self.config.uid}.{self.config.mesh_format}")
 
     def _read_views(self) -> PosedViews:
         import numpy as np
@@ -124,6 +136,9 @@ class FitTriplane(Runner):
         cfg = self.config
         item = read_object(cfg.data_root, cfg.uid)
         read = [item.read_view(index) for index in range(len(item))]
+        if len(sizes := {view.shape[:2] for view, _ in read}) > 1:
+            listed = ", ".join(f"{width} x {height}" for height, width in sorted(sizes))
+            raise UserError(f"views of one object are of several sizes: {listed}", item.folder, "render them alike")
         rgba, poses = (np.stack(parts) for parts in zip(*read, strict=True))
         if rgba.shape[1] != rgba.shape[2]:
             raise UserError(f"the views are {rgba.shape[2]} x {rgba.shape[1]}, not square", str(item.folder))

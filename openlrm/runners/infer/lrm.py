@@ -12,7 +12,7 @@ from openlrm.inference.mesh_options import MeshOptions, check_mesh_request
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import list_images, unique_output_names
+from openlrm.utils.paths import check_output, list_images, unique_output_names
 
 if TYPE_CHECKING:
     from openlrm.inference.reconstruct import Reconstructor
@@ -126,9 +126,10 @@ class InferLRM(Runner):
         from openlrm.checkpoint import load_triplane
         from openlrm.inference.scene import Scene
 
-        planes, synthesizer = load_triplane(self.config.planes_input)
         path = Path(self.config.planes_input)
         targets = self._targets(path.resolve().parent.name or "planes", path.stem)
+        self._check_targets([targets])
+        planes, synthesizer = load_triplane(path)
         if self.config.dry_run:
             return self._tell([f"triplane {path}: {' x '.join(map(str, planes.shape[1:]))}"], [targets])
         self._export(Scene(planes, synthesizer, self.config.renderer), targets)
@@ -147,9 +148,10 @@ class InferLRM(Runner):
         cfg = self.config
         images = list_images(cfg.image_input)
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
+        names = unique_output_names(images, cfg.image_input)
+        self._check_targets([self._targets(located.name, uid) for uid in names])
         reconstructor = Reconstructor.load(located, cfg.source_size)
         logger.info("model %s, weights %s", located.name, located.weights)
-        names = unique_output_names(images, cfg.image_input)
         if cfg.dry_run:
             return self._tell(
                 [model_fact(located, reconstructor.model)], [self._targets(located.name, uid) for uid in names]
@@ -175,6 +177,16 @@ class InferLRM(Runner):
         if self.world.size > 1 and self.world.leads:
             logger.info("%d pictures done by %d workers", len(images), self.world.size)
         return 0
+
+    def _check_targets(self, targets: list[dict[str, Path]]) -> None:
+        """Refuse what could not be written after the work; a dry run writes nothing."""
+        from openlrm.utils.video import check_video
+
+        if self.config.dry_run or not self.world.leads:
+            return
+        for files in targets:
+            for kind, path in files.items():
+                (check_video if kind in ("rgb", "depth", "mask") else check_output)(path)
 
     def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Scene:
         from openlrm.preprocess import border_ratio_at, prepare_picture

@@ -10,7 +10,7 @@ from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import list_images, unique_output_names
+from openlrm.utils.paths import check_output, list_images, unique_output_names
 
 logger = get_logger(__name__)
 
@@ -54,6 +54,7 @@ class PrepareImages(Runner):
         cfg = self.config
         setup_logging(cfg.logger)
         images = list_images(cfg.image_input)
+        check_output(Path(cfg.output) / "picture.png")
         ways: Counter[str] = Counter()
         failed = 0
         for image, name in zip(images, unique_output_names(images, cfg.image_input), strict=True):

@@ -12,6 +12,7 @@ from openlrm.runners.dry_run import print_config, print_facts
 from openlrm.runners.train.config import TrainLRMConfig
 from openlrm.runners.train.dry_run import time_fact
 from openlrm.utils.logging import get_logger, setup_logging
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -62,6 +63,8 @@ class TrainLRM(Runner):
         from openlrm.training.trainer import Trainer
         from openlrm.training.update import Update
 
+        if not cfg.dry_run and cfg.saver.resume is None:
+            check_output(Path(cfg.saver.output_path) / cfg.saver.name / "TIME")
         device = setup_device(cfg.device_target, cfg.mode)
         self.world = world = setup_world(cfg.use_parallel)
         folder = self._resumed_folder()
