@@ -8,7 +8,7 @@ import numpy as np
 
 from openlrm.checkpoint.ckpt import read_ckpt
 from openlrm.errors import UserError
-from openlrm.utils.file_kind import PICKLE_HINT, refuse_other_kinds
+from openlrm.utils.file_kind import DOWNLOAD_HINT, PICKLE_HINT, refuse_other_kinds, told_text
 from openlrm.utils.paths import atomic_path
 
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -43,13 +43,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise UserError("checkpoint not found", str(path))
-    if path.name.endswith(INDEX_SUFFIX):
-        entries = _read_parts(path)
-    elif _is_safetensors(path):
-        entries = _read_safetensors(path)
-    else:
-        refuse_other_kinds(path, "a checkpoint")
-        entries = _by_suffix(path)
+    entries = _read_parts(path) if path.name.endswith(INDEX_SUFFIX) else _read_file(path, "a checkpoint")
     tensors = {}
     for name, value in entries:
         if name in tensors:
@@ -59,14 +53,21 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _by_suffix(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    if path.suffix == ".safetensors":
+def _read_file(path: Path, wanted: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Read a file as what it is, or say what it is; `wanted` is what it should be."""
+    if _is_safetensors(path):
         return _read_safetensors(path)
-    if path.suffix == ".ckpt":
-        return iter(read_ckpt(path).items())
+    refuse_other_kinds(path, wanted)
+    text = told_text(path)
+    but = f" (it is {text})" if text else ""
     if path.suffix in _PICKLES:
-        raise UserError("PyTorch pickle files can run code and are not read", str(path), PICKLE_HINT)
-    raise UserError("not a checkpoint", str(path), "use a .safetensors or .ckpt file")
+        raise UserError(f"PyTorch pickle files can run code and are not read{but}", str(path), PICKLE_HINT)
+    if path.suffix not in (".safetensors", ".ckpt"):
+        raise UserError(f"not a checkpoint{but}", str(path), "use a .safetensors or .ckpt file")
+    if text:
+        kind = "MindSpore checkpoint" if path.suffix == ".ckpt" else "safetensors file"
+        raise UserError(f"damaged {kind}{but}", str(path), DOWNLOAD_HINT)
+    return iter(read_ckpt(path).items()) if path.suffix == ".ckpt" else _read_safetensors(path)
 
 
 def _checked(name: str, value: np.ndarray, path: Path) -> np.ndarray:
@@ -122,10 +123,8 @@ def _read_parts(index: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise UserError(what, str(index), "download them into the same folder")
     for part, expected in parts.items():
         path = index.parent / part
-        if not _is_safetensors(path):
-            refuse_other_kinds(path, "a part of the checkpoint")
         found = set()
-        for name, value in _read_safetensors(path):
+        for name, value in _read_file(path, "a part of the checkpoint"):
             found.add(name)
             if name in expected:
                 yield name, value

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from openlrm.config import option
+from openlrm.config.schema import MAX_SEED
 from openlrm.geometry.mesh_options import MeshOptions
 from openlrm.utils.logging import LEVELS
 
@@ -53,7 +54,7 @@ class _FitOptions:
     save_steps: int = option(200, "steps between checkpoints; an interruption makes one too", minimum=1)
     resume: bool = option(False, "go on with the fit in the folder of the results, where it stopped")
     kept_views: int = option(8, "views, evenly spread, that are not fitted to and measure the result", minimum=0)
-    seed: int = option(0, "of the start and of every draw", minimum=0)
+    seed: int = option(0, "of the start and of every draw", minimum=0, maximum=MAX_SEED)
     output: Optional[str] = option(None, "folder of the results; outputs/fit/<uid> without it")  # noqa: UP045
     export_video: bool = option(False, "write the turntable video")
     export_mesh: bool = option(False, "write the mesh")

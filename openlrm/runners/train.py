@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import print_config, print_facts
 from openlrm.utils.logging import get_logger, setup_logging
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from openlrm.families.family import Family
@@ -55,6 +56,8 @@ class Train(Runner):
         from openlrm.training.update import Update
         from openlrm.utils.run_files import LOG
 
+        if not cfg.dry_run and cfg.saver.resume is None:
+            check_output(Path(cfg.saver.output_path) / cfg.saver.name / "TIME")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world(cfg.use_parallel)
         folder = resumed_folder(cfg, world)

@@ -27,7 +27,7 @@ _OTHERS = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "use the .safetensors file of the same model"),
     (b"\x93NUMPY", "a NumPy array", "use the .safetensors file of the same model"),
 )
-_DOWNLOAD = "download the file itself again, from the hub with .../resolve/main/<file>"
+DOWNLOAD_HINT = "download the file itself again, from the hub with .../resolve/main/<file>"
 
 
 def refuse_other_kinds(path: Path, wanted: str) -> None:
@@ -38,7 +38,7 @@ def refuse_other_kinds(path: Path, wanted: str) -> None:
         wanted: what it should be, such as "the weights".
 
     Raises:
-        UserError: a Git LFS pointer, a web page, a text, a pickle, PyTorch's zip or another archive, named as that.
+        UserError: a Git LFS pointer, a web page, a pickle, PyTorch's zip or another archive, named as that.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -47,13 +47,20 @@ def refuse_other_kinds(path: Path, wanted: str) -> None:
         raise UserError(f"{kind}, not {wanted}", path, hint)
 
 
+def told_text(path: Path) -> str | None:
+    """Return `a text that begins '...'` for a file of letters alone, as servers answer; None for any other."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return f"a text that begins {_start(head.lstrip())!r}" if _is_text(head) else None
+
+
 def _kind(path: Path, head: bytes) -> tuple[str, str] | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if pointer := _LFS.match(text):
         size = int(pointer.group(1))
         return f"a Git LFS pointer to a file of {size} bytes", "run 'git lfs install' and 'git lfs pull' in its folder"
     if _PAGE.match(text):
-        return "a web page", f"the download gave a page instead (a login, a wrong link): {_DOWNLOAD}"
+        return "a web page", f"the download gave a page instead (a login, a wrong link): {DOWNLOAD_HINT}"
     if head.startswith(b"PK\x03\x04"):
         return _zip_kind(path)
     if _PICKLE.match(head):
@@ -63,8 +70,6 @@ def _kind(path: Path, head: bytes) -> tuple[str, str] | None:
             return kind, hint
     if head[257:262] == b"ustar":
         return "a tar archive", "unpack it"
-    if _is_text(head):
-        return f"a text that begins {_start(text)!r}", _DOWNLOAD
     return None
 
 

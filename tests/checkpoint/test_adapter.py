@@ -9,9 +9,9 @@ import pytest
 from mindspore import Tensor
 from safetensors.numpy import load_file, save_file
 
+from openlrm import ModelLRM
 from openlrm.checkpoint.adapter import load_adapter, read_adapter, save_adapter, weight_hash
 from openlrm.errors import UserError
-from openlrm.models import ModelLRM
 from openlrm.nn.transformer import lora
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.usefixtures("pynative")
 
 
 @pytest.fixture
-def folder(golden_dir, tmp_path):
+def folder(repo, tmp_path):
     """A copy of the golden adapter, which PEFT itself loaded."""
     for name in (WEIGHTS, CONFIG):
-        shutil.copy(golden_dir / "freqloss" / "adapter" / name, tmp_path / name)
+        shutil.copy(repo / "tests" / "golden" / "freqloss" / "adapter" / name, tmp_path / name)
     return tmp_path
 
 

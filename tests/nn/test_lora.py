@@ -144,7 +144,7 @@ def test_loss_gradients_and_course_of_the_miniature(arm, mode, mini, golden, fre
     inputs = [Tensor(golden[key]) for key in INPUTS]
     (value, images), gradients = function(*inputs)
     close(value, freq_golden[f"mini/{arm}/loss"], 1e-6)
-    # In graph mode the bare model's frames are 3.7e-5 off too, in two pixels: see tests/families/lrm/test_golden_model.py.
+    # In graph mode the bare model's frames are 3.7e-5 off too, in two pixels.
     close(images, freq_golden["mini/images"], 2e-5 if mode else 5e-5)
     for start, name in enumerate(("grad_A", "grad_B")):
         found = np.stack([g.asnumpy() for g in gradients[start::2]])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor
 
-from openlrm.models import ModelLRM
+from openlrm import ModelLRM
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ def run(*arguments):
 
 
 def test_merged_release(golden_dir, tmp_path, golden, freq_golden, pynative):
-    result = run(golden_dir, golden_dir / "freqloss" / "adapter", tmp_path / "merged")
+    result = run(golden_dir, REPO / "tests" / "golden" / "freqloss" / "adapter", tmp_path / "merged")
     assert result.returncode == 0, result.stderr
     model = ModelLRM.from_pretrained(str(tmp_path / "merged"))
     planes = model.forward_planes(Tensor(golden["image"]), Tensor(golden["source_camera"])).asnumpy()

@@ -11,6 +11,7 @@ from openlrm.errors import UserError
 from openlrm.fitting.config import FIXED, FitTriplaneConfig
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import get_logger, setup_logging
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from openlrm.datasets import PosedViews
@@ -44,6 +45,8 @@ class FitTriplane(Runner):
             raise UserError("model_name and planes_input are two different starts", hint="give one of them")
         if cfg.export_mesh:
             cfg.mesh_settings().check(f"{cfg.uid}.{cfg.mesh_format}")
+        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
+        self._check_outputs(output)
         import numpy as np
 
         from openlrm.fitting.triplane import TriplaneFitTask
@@ -57,7 +60,6 @@ class FitTriplane(Runner):
         fitted = np.setdiff1d(np.arange(len(views)), kept)
         weights = (cfg.mask_weight, cfg.tv_weight, cfg.plane_rate, cfg.decoder_rate)
         task = TriplaneFitTask(self._start(views), views.take(fitted), cfg.region_size, *weights, cfg.seed, cfg.uid)
-        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
         trainer = self._trainer(task, output)
         start = time.monotonic()
         code = trainer.run()
@@ -75,6 +77,16 @@ class FitTriplane(Runner):
                 measure_fit(scene, views.take(kept), facts, output)
             self._export(scene, output)
         return 0
+
+    def _check_outputs(self, output: Path) -> None:
+        from openlrm.utils.video import check_video
+
+        for name in ("planes.safetensors", "metrics.json", "comparison.png"):
+            check_output(output / name)
+        if self.config.export_video:
+            check_video(output / f"{self.config.uid}.{self.config.video_format}")
+        if self.config.export_mesh:
+            check_output(output / f"{self.config.uid}.{self.config.mesh_format}")
 
     def _trainer(self, task: TriplaneFitTask, output: Path) -> Trainer:
         """The loop, at its beginning or where an earlier one stopped."""

@@ -10,7 +10,7 @@ from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.runners.infer.config import InferConfig
 from openlrm.utils.logging import get_logger, setup_logging
-from openlrm.utils.paths import unique_output_names
+from openlrm.utils.paths import check_output, unique_output_names
 
 if TYPE_CHECKING:
     from openlrm.families.reconstructor import Reconstructor
@@ -57,8 +57,9 @@ class InferLRM(Runner):
 
         cfg = self.config
         path = Path(cfg.planes_input)
-        scene = read_representation(path, cfg.renderer)
         targets = cfg.targets(path.resolve().parent.name or "planes", path.stem)
+        self._check_targets([targets])
+        scene = read_representation(path, cfg.renderer)
         if cfg.dry_run:
             return self._tell([f"{scene.describe()} {path}"], [targets])
         self._export(scene, targets)
@@ -77,9 +78,10 @@ class InferLRM(Runner):
         cfg = self.config
         images = cfg.images()
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
+        names = unique_output_names(images, cfg.image_input, cfg.endings())
+        self._check_targets([cfg.targets(located.results, uid) for uid in names])
         reconstructor = Reconstructor.load(located, cfg.source_size)
         logger.info("model %s, weights %s", located.name, located.weights)
-        names = unique_output_names(images, cfg.image_input, cfg.endings())
         if cfg.dry_run:
             return self._tell(
                 [model_fact(located, reconstructor.model)], [cfg.targets(located.results, uid) for uid in names]
@@ -107,6 +109,16 @@ class InferLRM(Runner):
         if self.world.size > 1 and self.world.leads:
             logger.info("%d pictures done by %d workers", len(images), self.world.size)
         return 0
+
+    def _check_targets(self, targets: list[dict[str, Path]]) -> None:
+        """Refuse what could not be written after the work; a dry run writes nothing."""
+        from openlrm.utils.video import check_video
+
+        if self.config.dry_run or not self.world.leads:
+            return
+        for files in targets:
+            for kind, path in files.items():
+                (check_video if kind in ("rgb", "depth", "mask") else check_output)(path)
 
     def _reconstruct(self, reconstructor: Reconstructor, image: Path) -> Representation:
         from openlrm.preprocess import border_ratio_at, prepare_picture
