@@ -64,7 +64,7 @@ class SchedulerConfig:
 
 @dataclass
 class PrecisionConfig:
-    """Number formats. O1 and O2 need an Ascend."""
+    """Number formats; anything but float32 is refused so far."""
 
     amp_level: str = option("O0", "O0 float32; O1 operators in half precision; O2 the network", choices=AMP_LEVELS)
     dtype: str = option("fp32", "format of O1 and O2", choices=DTYPES)
