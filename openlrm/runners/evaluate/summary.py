@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from openlrm.metrics import CHAMFER, IMAGE_METRICS
+from openlrm.reports.metrics import CHAMFER, IMAGE_METRICS
 from openlrm.runners.evaluate.objects import Training
 from openlrm.runners.evaluate.scores import mean, mean_figures
 
