@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from openlrm.errors import UserError
-from openlrm.metrics import Metric, metrics_among
+from openlrm.reports.metrics import Metric, metrics_among
 from openlrm.utils.run_files import CONFIG as TRAINING
 from openlrm.utils.run_files import MANIFEST, RECORDS
 
