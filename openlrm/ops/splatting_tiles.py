@@ -12,8 +12,8 @@ TILE = 16
 _PIXELS = TILE * TILE
 _NEAR, _BLUR, _MARGIN = 0.2, 0.3, 0.15
 _LEAST, _MOST, _OPAQUE = 1 / 255, 0.99, 1e-4
-# Of tiles x list x pixels at once: 32 MiB an intermediate result, of which a dozen are alive.
-_BLOCK_NUMBERS = 1 << 23
+# Of tiles x list x pixels at once: 8 MiB an intermediate result, of which a dozen are alive.
+_BLOCK_NUMBERS = 1 << 21
 # Columns of what `project` gives: centre, conic, opacity, then what is seen.
 _GEOMETRY = 6
 
