@@ -24,32 +24,30 @@ LEVELS = {
     "openlrm.cameras": 1,
     "openlrm.ops": 1,
     "openlrm.parallel": 1,
-    "openlrm.reports": 1,
     "openlrm.analysis": 2,
+    "openlrm.checkpoint": 2,
+    "openlrm.datasets": 2,
+    "openlrm.geometry": 2,
     "openlrm.losses": 2,
     "openlrm.metrics": 2,
+    "openlrm.nn": 2,
     "openlrm.preprocess": 2,
-    "openlrm.datasets": 2,
-    "openlrm.nn.transformer": 2,
-    "openlrm.nn.encoders": 2,
-    "openlrm.representations.triplane": 2,
-    "openlrm.families.lrm": 3,
-    "openlrm.models.registry": 3,
-    "openlrm.models": 3,
-    "openlrm.checkpoint": 3,
+    "openlrm.reports": 2,
+    "openlrm.representations": 3,
     "openlrm.training": 4,
-    "openlrm.inference": 4,
-    "openlrm.api": 4,
-    "openlrm.doctor": 4,
-    "openlrm.factory": 4,
-    "openlrm.app": 5,
-    "openlrm.runners": 5,
-    "openlrm.launch": 6,
+    "openlrm.families": 5,
+    "openlrm.families.lrm": 5,
+    "openlrm.fitting": 5,
+    "openlrm.evaluation": 6,
+    "openlrm.doctor": 6,
+    "openlrm.factory": 6,
+    "openlrm.api": 6,
+    "openlrm.models": 6,
+    "openlrm.app": 7,
+    "openlrm.runners": 7,
+    "openlrm.launch": 8,
 }
-"""The arrow rule: a part imports itself, its own level and lower ones."""
-
-SHARED_MODEL_PARTS = {"openlrm.models.registry", "openlrm.models"}
-"""Level 3 under models/, but no family."""
+"""The arrow rule: a part imports itself, its own level and lower ones, and no circle. `docs/architecture.md` has it."""
 
 WITHOUT_MINDSPORE = (
     "errors",
@@ -61,6 +59,14 @@ WITHOUT_MINDSPORE = (
     "metrics",
     "preprocess",
     "reports",
+    "training.config",
+    "families.family",
+    "families.lrm.config",
+    "families.lrm.family",
+    "families.lrm.options",
+    "families.lrm.presets",
+    "fitting.config",
+    "evaluation.config",
     "factory",
     "api",
     "app",
@@ -68,7 +74,8 @@ WITHOUT_MINDSPORE = (
     "launch",
 )
 
-DEVICE_CHOICE_ALLOWED = ("openlrm.ops", "openlrm.doctor", "openlrm.runners")
+DEVICE_CHOICE_ALLOWED = ("openlrm.ops", "openlrm.doctor")
+"""Where the device may be asked for; everything else asks what kernels `ops` has."""
 
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "mcubes": "pymcubes", "yaml": "pyyaml"}
 """Import names that differ from the name a package is installed by."""
@@ -83,19 +90,23 @@ FILES = {module_name(path): path for path in sorted((REPO / "openlrm").rglob("*.
 
 
 def part_of(module: str) -> str | None:
-    """Longest entry of LEVELS that holds a module; `openlrm.models` stands for its __init__ alone."""
+    """Longest entry of LEVELS that holds a module."""
     pieces = module.split(".")
     prefixes = (".".join(pieces[:length]) for length in range(len(pieces), 1, -1))
-    return next((name for name in prefixes if name in LEVELS and (name != "openlrm.models" or name == module)), None)
+    return next((name for name in prefixes if name in LEVELS), None)
 
 
-def imports_of(source: str, module: str, is_package: bool = False, lazy: bool = True) -> set[str]:
-    """Names a source imports, `from a import b` as `a.b`; not lazy: those outside functions only."""
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports_of(source: str, module: str, is_package: bool = False, types: bool = True) -> set[str]:
+    """Names a source imports, in functions too, `from a import b` as `a.b`; not types: those of a running program."""
     found = set()
     nodes = [ast.parse(source)]
     while nodes:
         node = nodes.pop()
-        if lazy or not isinstance(node, ast.FunctionDef):
+        if types or not is_for_types(node):
             nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -108,13 +119,11 @@ def imports_of(source: str, module: str, is_package: bool = False, lazy: bool = 
     return found
 
 
-def imported_part(name: str) -> str | None:
-    """Part that an imported name of ours belongs to; None for `openlrm` itself and its version."""
-    if name in ("openlrm", "openlrm.__version__"):
-        return None
-    if name.startswith("openlrm.models.") and part_of(name) is None:
-        return "openlrm.models"
-    return part_of(name) or ("openlrm.models" if name == "openlrm.ModelLRM" else name)
+def imported_module(name: str) -> str | None:
+    """Module that an imported name of ours is or comes from; None for `openlrm` itself, whose exports are lazy."""
+    pieces = name.split(".")
+    prefixes = (".".join(pieces[:length]) for length in range(len(pieces), 1, -1))
+    return next((prefix for prefix in prefixes if prefix in FILES), None)
 
 
 def why_forbidden(importer: str, imported: str) -> str | None:
@@ -131,25 +140,18 @@ def why_forbidden(importer: str, imported: str) -> str | None:
 
 
 def is_family(part: str) -> bool:
-    return part.startswith("openlrm.models.") and LEVELS[part] == 3 and part not in SHARED_MODEL_PARTS
+    return part.startswith("openlrm.families.")
 
 
-def imports_of_file(module: str, lazy: bool = True) -> set[str]:
-    path = FILES[module]
-    return imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", lazy)
-
-
-def our_imports(lazy: bool = True) -> dict[str, set[str]]:
-    """Parts that each of our modules imports; the lazy exports of `openlrm` itself are left out."""
-    return {
-        module: {
-            part
-            for name in imports_of_file(module, lazy)
-            if name.split(".")[0] == "openlrm" and (part := imported_part(name)) is not None
-        }
-        for module in FILES
-        if module != "openlrm"
-    }
+def our_imports(types: bool) -> dict[str, set[str]]:
+    """Modules that each of our modules imports; the lazy exports of `openlrm` itself are left out."""
+    found = {}
+    for module, path in FILES.items():
+        if module != "openlrm":
+            names = imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py", types)
+            ours = {imported_module(name) for name in names if name.startswith("openlrm.")}
+            found[module] = ours - {None, module}
+    return found
 
 
 @pytest.mark.parametrize(
@@ -158,9 +160,9 @@ def our_imports(lazy: bool = True) -> dict[str, set[str]]:
         ("openlrm.ops", "openlrm.errors", True),
         ("openlrm.utils", "openlrm.config", True),
         ("openlrm.utils", "openlrm.ops", False),
-        ("openlrm.datasets", "openlrm.models", False),
-        ("openlrm.models.registry", "openlrm.families.lrm", True),
-        ("openlrm.inference", "openlrm.runners", False),
+        ("openlrm.datasets", "openlrm.families", False),
+        ("openlrm.families.lrm", "openlrm.families", True),
+        ("openlrm.training", "openlrm.families.lrm", False),
         ("openlrm.runners", "openlrm.nowhere", False),
     ],
 )
@@ -169,34 +171,31 @@ def test_the_rule_itself(importer, imported, allowed):
 
 
 def test_families_stay_apart(monkeypatch):
-    monkeypatch.setitem(LEVELS, "openlrm.models.other", 3)
-    assert why_forbidden("openlrm.models.other", "openlrm.families.lrm")
-    assert why_forbidden("openlrm.families.lrm", "openlrm.models.other")
-    assert why_forbidden("openlrm.models.other", "openlrm.representations.triplane") is None
+    monkeypatch.setitem(LEVELS, "openlrm.families.other", 5)
+    assert why_forbidden("openlrm.families.other", "openlrm.families.lrm")
+    assert why_forbidden("openlrm.families.lrm", "openlrm.families.other")
+    assert why_forbidden("openlrm.families.other", "openlrm.representations") is None
 
 
 def test_imports_are_read_in_every_form():
     source = (
         "import openlrm.ops.layers as layers\n"
-        "from openlrm import ModelLRM\n"
         "from ..utils import paths\n"
         "from . import near\n"
+        "if TYPE_CHECKING:\n"
+        "    from openlrm.training.task import Task\n"
         "def lazily():\n"
         "    from openlrm.runners import base\n"
     )
-    assert imports_of(source, "openlrm.cameras.poses") == {
-        "openlrm.ops.layers",
-        "openlrm.ModelLRM",
-        "openlrm.runners.base",
-        "openlrm.utils.paths",
-        "openlrm.cameras.near",
-    }
-    assert "openlrm.runners.base" not in imports_of(source, "openlrm.cameras.poses", lazy=False)
+    running = {"openlrm.ops.layers", "openlrm.runners.base", "openlrm.utils.paths", "openlrm.cameras.near"}
+    assert imports_of(source, "openlrm.cameras.poses", types=False) == running
+    assert imports_of(source, "openlrm.cameras.poses") == running | {"openlrm.training.task.Task"}
     assert imports_of("from .model import ModelLRM", "openlrm.families.lrm", is_package=True) == {
         "openlrm.families.lrm.model.ModelLRM"
     }
-    assert imported_part("openlrm.ModelLRM") == imported_part("openlrm.models.ModelLRM") == "openlrm.models"
-    assert imported_part("openlrm.families.lrm.model.ModelLRM") == "openlrm.families.lrm"
+    assert imported_module("openlrm.families.lrm.model.ModelLRM") == "openlrm.families.lrm.model"
+    assert imported_module("openlrm.cameras.Camera") == "openlrm.cameras"
+    assert imported_module("openlrm.ModelLRM") is None
 
 
 def test_every_module_has_a_level():
@@ -205,20 +204,24 @@ def test_every_module_has_a_level():
 
 def test_imports_point_down():
     wrong = [
-        f"{module} imports {part}: {reason}"
-        for module, parts in our_imports().items()
-        for part in sorted(parts)
-        if (reason := why_forbidden(part_of(module), part))
+        f"{module} imports {imported}: {reason}"
+        for module, modules in our_imports(types=True).items()
+        for imported in sorted(modules)
+        if (reason := why_forbidden(part_of(module), part_of(imported)))
     ]
     assert wrong == []
 
 
-def test_no_cycle_between_parts():
-    """Imports inside functions are free to point back: `ModelLRM.from_pretrained` reads a checkpoint."""
+def test_no_circle_between_parts():
+    """Imports inside functions count: a part that is understood alone needs none that points back."""
     graph: dict[str, set[str]] = {}
-    for module, parts in our_imports(lazy=False).items():
-        graph.setdefault(part_of(module), set()).update(parts - {part_of(module)})
-    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+    for module, modules in our_imports(types=False).items():
+        graph.setdefault(part_of(module), set()).update({part_of(name) for name in modules} - {part_of(module)})
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_circle_between_modules():
+    graphlib.TopologicalSorter(our_imports(types=False)).prepare()
 
 
 def test_packages_are_complete():
@@ -246,13 +249,16 @@ def test_light_parts_import_without_mindspore():
     assert result.returncode == 0, result.stderr
 
 
+DEVICE_QUESTIONS = ("get_context", "on_ascend", "host_kernels", "ascend_available")
+
+
 def device_choices(source: str) -> list[str]:
-    """Expressions that ask which device runs: by context, by `on_ascend` or by comparing a device's name."""
+    """Expressions that ask which device runs: by context, by name, or by the questions that `ops` asks itself."""
     found = []
     for node in ast.walk(ast.parse(source)):
         name = getattr(node, "attr", None) or getattr(node, "id", None)
         compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-        asked = name in ("get_context", "on_ascend") and ast.unparse(node) != "multiprocessing.get_context"
+        asked = name in DEVICE_QUESTIONS and ast.unparse(node) != "multiprocessing.get_context"
         if asked or any(isinstance(side, ast.Constant) and side.value in ("Ascend", "CPU", "GPU") for side in compared):
             found.append(f"line {node.lineno}: {ast.unparse(node)}")
     return found
@@ -262,6 +268,7 @@ def test_device_choices_are_seen():
     assert device_choices("x = ms.get_context('device_target')")
     assert device_choices("if target == 'Ascend': pass")
     assert device_choices("y = a if on_ascend() else b")
+    assert device_choices("y = a if ops.host_kernels() else b")
     assert not device_choices("setup_device('CPU', mode=1)")
     assert not device_choices("multiprocessing.get_context('fork')")
 
@@ -305,7 +312,9 @@ def test_an_import_makes_nothing_of_mindspore():
 def test_third_party_imports_are_declared():
     declared = re.findall(r'"([A-Za-z0-9_-]+)[=<>~,.*\d]*"', (REPO / "pyproject.toml").read_text(encoding="utf-8"))
     declared = {name.lower().replace("_", "-") for name in declared}
-    used = {name.split(".")[0] for module in FILES for name in imports_of_file(module)}
+    used = {
+        name.split(".")[0] for module in FILES for name in imports_of(FILES[module].read_text(encoding="utf-8"), module)
+    }
     used -= set(sys.stdlib_module_names) | {"openlrm"}
     missing = {name for name in used if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in declared}
     assert missing == set()

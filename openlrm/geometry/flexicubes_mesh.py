@@ -8,6 +8,7 @@ Neither tetrahedra nor the QEF variant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -81,7 +82,7 @@ def flexicubes(
     elif tuple(points.shape) != (*sdf.shape, 3):
         raise UserError(f"points {tuple(points.shape)} are not those of a grid of {tuple(sdf.shape)} distances")
     weights, points = _tensor(weights, sdf.dtype), _tensor(points, sdf.dtype)
-    vertices, deviations = _place(sdf, points, weights, topology, training)
+    vertices, deviations = _place()(sdf, points, weights, topology, training)
     return FlexiMesh(vertices, _faces(topology, float_array(weights), training), deviations, topology)
 
 
@@ -158,7 +159,9 @@ class PlaceVertices(nn.Cell):
         return (*map(Tensor.from_numpy, (dsdf, dpoints, dweights)), None, None)
 
 
-_place = PlaceVertices()
+@cache
+def _place() -> PlaceVertices:
+    return PlaceVertices()
 
 
 def _rows(topology: Topology, weights: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -117,11 +117,11 @@ def render_surface(
     visible = rasterize(float_array(vertices), faces, w2c, intrinsics, size, near, far)
     normals = vertex_normals(vertices, faces)
     varying = normals if attributes is None else ops.concat([normals, attributes], 1)
-    drawn = _interpolate(vertices, varying, faces, visible)
+    drawn = _cells()[1](vertices, varying, faces, visible)
     covered = Tensor.from_numpy(np.stack([view.face for view in visible])[..., None] >= 0).astype(vertices.dtype)
     edges = ops.concat([covered, drawn[..., 4:7]], -1)
     if antialias:
-        edges = _antialias(edges, vertices, find_edges(faces), visible, near)
+        edges = _cells()[2](edges, vertices, find_edges(faces), visible, near)
     normal = edges[..., 1:4]
     # As ops.normalize, whose gradient at 0 is not finite.
     length = ops.sqrt(ops.clamp((normal * normal).sum(-1, keepdims=True), 1e-20))
@@ -267,4 +267,12 @@ def _find_pairs(edges: EdgeFaces, view: Visible, near: float) -> tuple[np.ndarra
     return pairs, places
 
 
-vertex_normals, _interpolate, _antialias = VertexNormals(), Interpolate(), Antialias()
+@cache
+def _cells() -> tuple[VertexNormals, Interpolate, Antialias]:
+    """Made when first used: nothing of MindSpore may be there before a run has set up its workers."""
+    return VertexNormals(), Interpolate(), Antialias()
+
+
+def vertex_normals(vertices: Tensor, faces: np.ndarray) -> Tensor:
+    """Unit normals of vertices (V, 3), means over their faces (F, 3) by area; see `VertexNormals`."""
+    return _cells()[0](vertices, faces)
