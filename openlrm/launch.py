@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import openlrm
 from openlrm.config import format_help, load_config, parse_command_line
 from openlrm.config.schema import nearest
 from openlrm.errors import UserError
 from openlrm.runners import find_runner, runner_table
+
+_NO_OUTPUT = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+"""What a stream says that takes no more."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,24 +44,61 @@ def exit_code(command: Callable[..., int | None], *arguments: Any) -> int:
         arguments: handed to it.
 
     Returns:
-        The command's exit code; 2 for a mistake of the user, told in one line on standard error; 130 when
-        interrupted or told to terminate.
+        The command's exit code; 2 for a mistake of the user, or an output that cannot be written, told in one line on
+        standard error; 130 when interrupted or told to terminate.
     """
+    _print_any_letter()
     try:
         with _terminating_as_interrupt():
             code = command(*arguments) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before we began
+            sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _complain(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _complain("interrupted", 130)
     except BrokenPipeError:
-        # The reader has gone, as with `| head`; Python's own flush at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone, as with `| head`.
+        _silence(sys.stdout)
         return 0
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            raise
+        if not any(_cannot_be_written(stream) for stream in (sys.stdout, sys.stderr)):
+            raise
+        return _complain(f"error: cannot write to standard output ({error.strerror}). send it elsewhere", 2)
     return code
+
+
+def _print_any_letter() -> None:
+    """Print letters that the console's encoding lacks as escapes: a name in a message must not end the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(line: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def _cannot_be_written(stream: TextIO | None) -> bool:
+    """Whether nothing can be printed, as on a full disk; what was to be printed is dropped then."""
+    try:
+        if stream is not None:
+            # A flush alone says nothing: the one that failed has dropped what there was.
+            print(file=stream, flush=True)
+    except OSError:
+        _silence(stream)
+        return True
+    return False
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still to be written nowhere, so that Python's own flush at exit does not complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from openlrm.errors import UserError
 from openlrm.launch import exit_code
+from openlrm.utils.hub import telling
 
 REQUIRED = ("config.json", "model.safetensors")
 CARD = "README.md"
@@ -73,10 +74,10 @@ def upload(folder: Path, repo_id: str, private: bool = False, revision: str | No
         UserError: the hub is not reachable or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
-    try:
+    hint = "check the network and HF_ENDPOINT, and 'hf auth login' with a token that may write"
+    with telling("the hub is not reachable or refused", repo_id, hint):
         api.create_repo(repo_id, private=private or None, exist_ok=True)
         # What exists already keeps its visibility.
         if private and not api.model_info(repo_id).private:
@@ -90,13 +91,6 @@ def upload(folder: Path, repo_id: str, private: bool = False, revision: str | No
             allow_patterns=[*REQUIRED, CARD],
             commit_message="Upload model",
         )
-    except UserError:
-        raise
-    # The first base is what the HTTP client below raises: requests' or httpx's, depending on the hub's version.
-    except (OSError, ValueError, HfHubHTTPError.__bases__[0]) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        hint = "check the network and HF_ENDPOINT, and 'hf auth login' with a token that may write"
-        raise UserError(f"the hub is not reachable or refused ({reason[:200]})", repo_id, hint) from error
 
 
 def main(argv: list[str] | None = None) -> int:

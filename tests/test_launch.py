@@ -1,3 +1,5 @@
+import errno
+import os
 import shlex
 import subprocess
 import sys
@@ -154,6 +156,48 @@ def test_a_reader_that_leaves_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+TOY = "import sys; from openlrm.launch import exit_code; sys.exit(exit_code(lambda: {}))"
+FULL = Path("/dev/full")
+
+
+def run_toy(expression, stdout, **environment):
+    command = [sys.executable, "-c", TOY.format(expression)]
+    return subprocess.run(command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, env=os.environ | environment)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device here that is always full")
+@pytest.mark.parametrize(
+    "expression", ["print('x')", "print('x', flush=True)", "print('x' * 10**6)", "print('x\\n' * 10**5)"]
+)
+def test_full_output_is_one_line(expression):
+    with FULL.open("w") as full:
+        done = run_toy(expression, full)
+    words = "error: cannot write to standard output (No space left on device). send it elsewhere\n"
+    assert (done.returncode, done.stderr.decode()) == (2, words)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ENOENT])
+def test_other_failures_to_write_are_no_full_output(number, tmp_path):
+    code = f"(_ for _ in ()).throw(OSError({number}, 'no'))"
+    with (tmp_path / "out").open("w") as file:
+        done = run_toy(code, file)
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+
+
+def test_closed_output_is_no_error():
+    done = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -m openlrm.launch --help >&-'], cwd=ROOT)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "cp437", "utf-8"])
+def test_letters_the_console_does_not_have_are_replaced(encoding):
+    name = "chaise \u00e9 \u65e5\u672c \u2212 \udce9"  # the last one: a byte in a file's name that is no UTF-8
+    done = run_toy(f"print({name!a})", subprocess.PIPE, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode(encoding).strip() == name.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def test_start_is_light():

@@ -104,7 +104,7 @@ def test_train_infer_and_eval(run, tmp_path, golden_dir, mini_config):
 
     run(find("infer.lrm", "model_ckpt="), *SMALLER["infer.lrm"], time=folder.name)
     pictures = {path.stem for path in (REPO / "assets" / "sample_input").glob("*.png")}
-    results = tmp_path / "dumps" / folder.name
+    results = tmp_path / "dumps" / "small" / folder.name / "e2"
     assert {path.name for path in (results / "videos").iterdir()} == {f"{name}.mp4" for name in pictures}
     assert {path.name for path in (results / "meshes").iterdir()} == {f"{name}.ply" for name in pictures}
 

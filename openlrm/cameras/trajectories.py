@@ -34,18 +34,7 @@ def turntable(n: int, radius: float = DEFAULT_DISTANCE, height: float = DEFAULT_
     """Poses on the same circle for a video that loops: evenly spaced, the first is not repeated at the end.
 
     Convention: as `surrounding_views`, angles -pi/2 + 2 pi k / n. With n = 4 the cameras stand at
-    -Y, +X, +Y, -X.
-
-    Args:
-        n: number of poses.
-        radius: distance to the origin, world units.
-        height: z of every camera, world units, at most `radius` in size.
-
-    Returns:
-        (n, 3, 4) float32 camera-to-world.
-
-    Raises:
-        UserError: n below 1, a radius that is not positive, or a height beyond the radius.
+    -Y, +X, +Y, -X. Arguments, result and errors as there.
     """
     return _circle(n, radius, height, endpoint=False)
 

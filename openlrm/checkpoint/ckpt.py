@@ -11,12 +11,13 @@ The file is one protobuf message, as MindSpore's checkpoint.proto describes it:
     tensor:     1 = dimension, repeated; 2 = name of the type; 3 = bytes, little-endian
 
 A tensor above 512 MiB is written as several values of one name, each with the whole shape and a part of the bytes. The
-shape [0] stands for a scalar. `crc_num` and ten bytes may follow the message.
+shape [0] stands for a scalar. `crc_num` and ten bytes may follow the message: its CRC-32, the highest byte first.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,12 +59,14 @@ def read_ckpt(path: str | Path) -> dict[str, np.ndarray]:
         name -> array, read-only, bfloat16 as float32.
 
     Raises:
-        UserError: truncated, encrypted or no checkpoint.
+        UserError: truncated, changed since it was written, encrypted or no checkpoint.
     """
     data = memoryview(Path(path).read_bytes())
-    if data[-_CRC_BYTES:][: len(_CRC)] == _CRC:
-        data = data[:-_CRC_BYTES]
     try:
+        if data[-_CRC_BYTES:][: len(_CRC)] == _CRC:
+            data, crc = data[:-_CRC_BYTES], int.from_bytes(data[len(_CRC) - _CRC_BYTES :], "big")
+            if zlib.crc32(data) != crc:
+                raise ValueError("its content does not have the CRC that is written behind it")
         tensors = _join(_values(data))
     except ValueError as error:
         what = f"damaged MindSpore checkpoint ({error})"

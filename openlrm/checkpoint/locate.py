@@ -1,17 +1,24 @@
 """Find a model by name: release folder, run folder, checkpoint file or hub id."""
 
+import fnmatch
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from openlrm.checkpoint.files import INDEX_SUFFIX, read_index
 from openlrm.errors import UserError
+from openlrm.utils.file_kind import PICKLE_HINT, refuse_other_kinds
+from openlrm.utils.hub import hub_files, telling
+from openlrm.utils.run_files import CONFIG as RUN_CONFIG
 from openlrm.utils.texts import decode
 from openlrm.utils.tree import is_hidden
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-_RUN_CONFIG = "cfg.yaml"
+INDEX_NAME = f"model{INDEX_SUFFIX}"
+PARTS = "model-*-of-*.safetensors"
+_WEIGHTS = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EPOCH = re.compile(r"-e(\d+)\.ckpt$")
 
@@ -23,7 +30,7 @@ class LocatedModel:
     Attributes:
         name: short name: of the release's or the run's folder, or the hub's.
         config: contents of config.json.
-        weights: the .safetensors or .ckpt file.
+        weights: the .safetensors or .ckpt file, or the index of several.
         config_file: the config.json, for messages.
     """
 
@@ -48,7 +55,7 @@ class LocatedModel:
         if self.version == "release":
             return Path(self.name)
         run = self.config_file.resolve().parent
-        experiment = run.parent.name if (run / _RUN_CONFIG).is_file() else ""
+        experiment = run.parent.name if (run / RUN_CONFIG).is_file() else ""
         return Path(experiment, run.name, self.version)
 
     @property
@@ -73,14 +80,15 @@ def locate_model(name: str, ckpt: str | None = None, epoch: int | None = None) -
     if path.is_file():
         if ckpt is not None:
             raise UserError("model_name is a file already", name, "give either that file or a folder with model_ckpt")
+        if fnmatch.fnmatch(path.name, PARTS):
+            raise UserError("the file is one part of the weights", name, "give the folder that holds all of them")
         config_file = _config_beside(path)
         return _located(config_file.resolve().parent.name, path, config_file)
     if path.is_dir():
         weights = _weights_in(path, ckpt, epoch)
         return _located(path.resolve().name, weights, _config_beside(weights, path))
     if _HUB_ID.fullmatch(name) and path.suffix != ".ckpt" and not name.startswith((".", "/")):
-        folder = _fetch(name)
-        return _located(name.split("/")[1], folder / WEIGHTS_NAME, folder / CONFIG_NAME)
+        return _located(name.split("/")[1], *_fetch(name))
     raise UserError(
         "model not found",
         name,
@@ -95,6 +103,8 @@ def read_config(path: Path) -> dict:
     except FileNotFoundError as error:
         raise UserError(f"{CONFIG_NAME} not found", str(path.parent), "put the model's config.json there") from error
     except (OSError, ValueError, RecursionError) as error:
+        if path.is_file() and not path.read_bytes().lstrip().startswith(b"{"):
+            refuse_other_kinds(path, "the model's config")
         raise UserError(f"unreadable model config ({error})", str(path)) from error
     if not isinstance(config, dict):
         raise UserError("the model config is not a JSON object", str(path))
@@ -128,9 +138,19 @@ def _weights_in(folder: Path, ckpt: str | None, epoch: int | None) -> Path:
         return by_epoch[epoch]
     if (folder / WEIGHTS_NAME).is_file():
         return folder / WEIGHTS_NAME
+    if (folder / INDEX_NAME).is_file():
+        return folder / INDEX_NAME
     if by_epoch:
         return by_epoch[max(by_epoch)]
-    raise UserError(f"no {WEIGHTS_NAME} and no ckpt/*-e<epoch>.ckpt", str(folder), "is it a model folder?")
+    if parts := sorted(folder.glob(PARTS)):
+        what = f"{parts[0].name} is a part of the weights, and {INDEX_NAME} is missing"
+        raise UserError(what, str(folder), "download that file and all parts into the folder")
+    others = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.is_file())
+    if len(others) == 1:
+        # Whatever it is, reading it says so.
+        return others[0]
+    hint = f"choose one with model_ckpt={others[0].name}" if others else "is it a model folder?"
+    raise UserError(f"no {WEIGHTS_NAME} and no ckpt/*-e<epoch>.ckpt", str(folder), hint)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -143,24 +163,32 @@ def _listing(folder: Path) -> str:
     return f"there: {', '.join(names[-8:])}" if names else "no .ckpt file is there"
 
 
-def _fetch(repo_id: str) -> Path:
-    """Download a model from the hub, or take it from the local hub cache."""
+def _fetch(repo_id: str) -> tuple[Path, Path]:
+    """Download a model from the hub, or take it from the hub's cache; return weights and config."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     hint = (
         f"where the hub is reachable run 'hf download {repo_id} {CONFIG_NAME} {WEIGHTS_NAME} --local-dir <folder>', "
         f"bring the folder here and give model_name=<folder>"
     )
-    wanted = [CONFIG_NAME, WEIGHTS_NAME]
-    try:
-        folder = Path(snapshot_download(repo_id, allow_patterns=wanted))
-    except RepositoryNotFoundError as error:
-        raise UserError("no such folder here, and no such model on the hub", repo_id, hint) from error
-    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"no such folder here, and the hub is not reachable ({reason[:120]})", repo_id, hint) from error
-    for file in wanted:
-        if not (folder / file).is_file():
-            raise UserError(f"the hub's model has no {file}", repo_id, hint)
-    return folder
+    with telling("no such folder here, and the hub is not reachable", repo_id, hint):
+        try:
+            folder = Path(snapshot_download(repo_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME, PARTS]))
+        except RepositoryNotFoundError as error:
+            raise UserError("no such folder here, and no such model on the hub", repo_id, hint) from error
+    index = folder / INDEX_NAME
+    weights = folder / WEIGHTS_NAME if (folder / WEIGHTS_NAME).is_file() or not index.is_file() else index
+    wanted = [CONFIG_NAME, *(read_index(index) if weights == index else [WEIGHTS_NAME])]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if not missing:
+        return weights, folder / CONFIG_NAME
+    there = hub_files(repo_id)
+    if there is None:
+        what = f"the hub's cache holds half of the model, without {missing[0]}, and the hub is not reachable"
+        raise UserError(what, folder, hint)
+    if missing[0] in there:
+        raise UserError(f"{missing[0]} was not downloaded", folder, f"remove that folder, or: {hint}")
+    if others := [name for name in there if name.endswith(_WEIGHTS)]:
+        raise UserError(f"the hub's model has no {missing[0]}, only {others[0]}", repo_id, PICKLE_HINT)
+    raise UserError(f"the hub's model has no {missing[0]}", repo_id, "is it a model of this kind?")

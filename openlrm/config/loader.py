@@ -29,7 +29,8 @@ def load_config(
     Args:
         schema: dataclass whose fields are the options; dataclasses in it are groups of options.
         yaml_files: later ones win.
-        overrides: `key=value` with dotted keys. Text is taken as it stands, `=` included, and so are the items of
+        overrides: `key=value` with dotted keys. Text is taken as it stands, `=` included, but for the home
+            folder `~/`, and so are the items of
             a list of text (see `openlrm.config.texts.split_list`); anything else is read as YAML; a list may go
             without brackets (`0,0.5,1`); `null` means None.
 
@@ -128,7 +129,12 @@ def _from_yaml(choice: Option, value: Any, where: object) -> Any:
     # YAML reads 001 as 1 and off as false; turned back to text they would be something else.
     if choice.type is str and isinstance(value, (bool, int, float)):
         raise UserError(f"{choice.key}: {value} is not text", where, "put the value in quotes")
-    return value
+    return _at_home(value) if choice.type is str and isinstance(value, str) else value
+
+
+def _at_home(text: str) -> str:
+    # A shell leaves it as it is behind `key=`, and there is none for a YAML file; no other text begins so.
+    return os.path.expanduser(text) if text == "~" or text.startswith(("~/", "~\\")) else text
 
 
 def _read_overrides(overrides: Sequence[str], schema: type, known: dict[str, Option]) -> dict[str, Any]:
@@ -150,7 +156,7 @@ def _from_text(choice: Option, text: str) -> Any:
     if choice.optional and text in ("", "null"):
         return None
     if choice.type is str:
-        return text
+        return _at_home(text)
     try:
         if choice.of_text:
             return [literal(item) for item in split_list(text)]

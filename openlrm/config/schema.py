@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import difflib
 import functools
+import math
 import operator
 import types
 import typing
@@ -18,6 +19,8 @@ from openlrm.errors import UserError
 
 MAX_SIZE = 1 << 20
 """No size of a model is larger: a config from a stranger must not make products of endless numbers."""
+MAX_SEED = 2**32 - 1
+"""Greatest seed that NumPy and MindSpore both take."""
 
 
 def option(
@@ -27,6 +30,7 @@ def option(
     choices: Sequence | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    length: int | None = None,
     alias: str | Sequence[str] = (),
     positional: bool = False,
 ) -> Any:
@@ -39,6 +43,7 @@ def option(
         choices: the values allowed; for a list, of its items.
         minimum: least value allowed, itself included.
         maximum: greatest value allowed, itself included.
+        length: how many items a list has; any number without it.
         alias: further names of its `--flag`.
         positional: whether its value may stand on the command line by itself; in the order of the fields.
 
@@ -52,6 +57,7 @@ def option(
         "choices": choices,
         "minimum": minimum,
         "maximum": maximum,
+        "length": length,
         "alias": (alias,) if isinstance(alias, str) else tuple(alias),
         "positional": positional,
     }
@@ -101,6 +107,8 @@ class Option:
         name = " | ".join(map(str, choices)) if choices else _type_name(self.type)
         if choices and self.is_sequence:
             name = f"list of {name}"
+        if length := self.rules.get("length"):
+            name = name.replace("list of", f"list of {length}", 1)
         if least is not None and greatest is not None:
             name += f" from {least} to {greatest}"
         elif least is not None or greatest is not None:
@@ -108,14 +116,16 @@ class Option:
         return f"{name} or null" if self.optional else name
 
     def check(self, value: Any, where: object) -> None:
-        """Raise UserError if a value of the right type breaks the rules."""
+        """Raise UserError if a value of the right type breaks the rules, is not finite, or takes more than 64 bits."""
+        length = self.rules.get("length")
+        if length is not None and value is not None and len(value) != length:
+            raise UserError(f"{self.key} has {len(value)} values, not {length}: it is a {self.type_name}", where)
         choices, least, greatest = (self.rules.get(name) for name in ("choices", "minimum", "maximum"))
         for item in value if self.is_sequence and value is not None else [value]:
             if item is None:
                 continue
-            # Written so that a NaN fails as well.
-            inside = (least is None or item >= least) and (greatest is None or item <= greatest) and item == item
-            if not inside or (choices and item not in choices):
+            inside = (least is None or item >= least) and (greatest is None or item <= greatest)
+            if not inside or not _representable(item) or (choices and item not in choices):
                 hint = None
                 if choices and (near := difflib.get_close_matches(str(item), map(str, choices), 1)):
                     hint = f"did you mean {near[0]}?"
@@ -170,6 +180,13 @@ def nearest(name: str, keys: Iterable[str]) -> str | None:
 
     best = max(keys, key=likeness, default=None)
     return best if best is not None and likeness(best) >= 0.6 else None
+
+
+def _representable(item: Any) -> bool:
+    """Whether a number is finite, and small enough where it is whole for the libraries that take it."""
+    if isinstance(item, float):
+        return math.isfinite(item)
+    return type(item) is not int or -(2**63) <= item < 2**63
 
 
 def _ratio(a: str, b: str) -> float:

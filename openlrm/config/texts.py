@@ -32,7 +32,11 @@ def parse_texts(yaml_text: str) -> Any:
     Raises:
         yaml.YAMLError: it is not readable.
     """
-    return yaml.load(yaml_text, _TextLoader)
+    loader = _TextLoader(yaml_text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def keep_texts(schema: type, content: dict, texts: Any) -> dict:

@@ -5,8 +5,9 @@ from openlrm.datasets.held_out import VALIDATION_LIST, training_list, validation
 from openlrm.datasets.item import Item, collate
 from openlrm.datasets.items import TrainItems
 from openlrm.datasets.loader import batches_per_epoch, make_loader
-from openlrm.datasets.objaverse import ObjaverseObject, blend, list_uids, read_object
+from openlrm.datasets.objaverse import ObjaverseObject, list_uids, read_object
 from openlrm.datasets.views import PosedViews, ValidationItems, object_views
+from openlrm.utils.images import blend
 
 __all__ = [
     "VALIDATION_LIST",

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from openlrm.cameras import project
-from openlrm.datasets.objaverse import ObjaverseObject, blend, read_object
+from openlrm.datasets.objaverse import ObjaverseObject, read_object
 from openlrm.datasets.storage import Place
 from openlrm.errors import UserError
-from openlrm.utils.images import save_image
+from openlrm.utils.images import blend, save_image
 
 LEGEND = "world axes from the origin: X red, Y green, Z blue; grey: the cube [-1, 1]^3. They must stick to the object."
 _AXES = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}

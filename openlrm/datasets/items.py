@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,7 @@ import numpy as np
 from openlrm.cameras import Camera
 from openlrm.datasets.cache import ByteCache
 from openlrm.datasets.config import DataConfig
+from openlrm.datasets.hiccups import WAITS, may_pass
 from openlrm.datasets.item import Item, draw_item
 from openlrm.datasets.mixture import Mixture
 from openlrm.datasets.objaverse import ObjaverseObject
@@ -67,6 +69,7 @@ class TrainItems:
         self.seed = seed
         self.sources = sources
         self.broken: dict[int, str] = {}
+        self._unreadable: set[int] = set()
         self.mixture = Mixture(config.subsets, uids)
         self._cache = ByteCache(config.cache_mib * 2**20)
         self._order = lru_cache(maxsize=2)(self._draw_order)
@@ -105,7 +108,7 @@ class TrainItems:
         broken: dict[int, str] = {}
         while True:
             try:
-                return Drawn(self._compose(number, self._object(number), rng), broken)
+                return Drawn(self._read(number, rng), broken)
             except (UserError, OSError) as error:
                 broken[number] = str(error)
             untried = np.setdiff1d(order, list(broken))
@@ -134,6 +137,24 @@ class TrainItems:
     def _draw_order(self, epoch: int) -> np.ndarray:
         # Index 0 belongs to the order; items count from 1.
         return self.mixture.order(np.random.default_rng([self.seed, epoch, 0]))
+
+    def _read(self, number: int, rng: np.random.Generator) -> Item:
+        """Compose an item, with the same draws again where reading failed and may succeed."""
+        start = rng.bit_generator.state
+        for wait in () if number in self._unreadable else WAITS:
+            try:
+                return self._compose(number, self._object(number), rng)
+            except (UserError, OSError) as error:
+                if not may_pass(error):
+                    raise
+                logger.info("reading %s again: %s", self.uids[number], error)
+                time.sleep(wait)
+                rng.bit_generator.state = start
+        try:
+            return self._compose(number, self._object(number), rng)
+        except (UserError, OSError):
+            self._unreadable.add(number)  # tried again when it is drawn again, without waiting
+            raise
 
     def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> Item:
         config, region = self.config, self.config.render_region_size

@@ -200,20 +200,6 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
     return ObjaverseObject(folder, uid, tuple(sorted(pictures, key=natural_key)), intrinsics)
 
 
-def blend(rgba: np.ndarray, background: float) -> np.ndarray:
-    """Put a picture on a uniform background.
-
-    Args:
-        rgba: (..., H, W, 4) float32 in [0, 1], straight (not premultiplied) alpha.
-        background: grey level in [0, 1].
-
-    Returns:
-        (..., H, W, 3) float32: rgb * alpha + background * (1 - alpha).
-    """
-    alpha = rgba[..., 3:]
-    return rgba[..., :3] * alpha + np.float32(background) * (1 - alpha)
-
-
 def check_uid(uid: str, where: object) -> None:
     """Refuse a name that would lead out of the folder of objects.
 

@@ -81,4 +81,4 @@ def open_place(path: str | os.PathLike | RemotePath) -> Place:
     """Return the place an address or a local path stands for; nothing is read."""
     if isinstance(path, RemotePath):
         return path
-    return RemotePath(path) if isinstance(path, str) and "://" in path else Path(path)
+    return RemotePath(path) if isinstance(path, str) and "://" in path else Path(path).expanduser()

@@ -12,9 +12,9 @@ import numpy as np
 from openlrm.cameras import Camera
 from openlrm.datasets.config import DataConfig
 from openlrm.datasets.mixture import Mixture
-from openlrm.datasets.objaverse import ObjaverseObject, blend, read_object
+from openlrm.datasets.objaverse import ObjaverseObject, read_object
 from openlrm.errors import UserError
-from openlrm.utils.images import resize_bicubic
+from openlrm.utils.images import blend, resize_bicubic
 
 if TYPE_CHECKING:
     from openlrm.datasets.items import TrainItems

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from openlrm.doctor.report import Finding, note, ok, problem
+from openlrm.utils.hub import first_line
 
 HUB_MODEL = "zxhezexin/openlrm-obj-small-1.1"
 
@@ -160,9 +161,8 @@ def check_hub() -> Finding:
     try:
         HfApi().model_info(HUB_MODEL, timeout=_HUB_TIMEOUT)
     except Exception as error:  # whatever the reason is, it is told and work can go on
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return note(
-            f"{constants.ENDPOINT} is not reachable ({reason[:100]})",
+            f"{constants.ENDPOINT} is not reachable ({first_line(error)})",
             f"HF_ENDPOINT=https://... names a mirror; offline: run 'hf download {HUB_MODEL} --local-dir FOLDER' "
             f"elsewhere and give model_name=FOLDER, or bring its cache and set HF_HOME={constants.HF_HOME}",
         )

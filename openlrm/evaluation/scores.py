@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from openlrm.metrics import IMAGE_METRICS, PerceptualMetric, mask_iou, psnr, ssim
+from openlrm.metrics import PerceptualMetric, mask_iou, psnr, ssim
 from openlrm.metrics.ssim import WINDOW
+from openlrm.reports.metrics import IMAGE_METRICS
 
 METRICS = tuple(metric.key for metric in IMAGE_METRICS)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from openlrm.evaluation.scores import mean, mean_figures
-from openlrm.metrics import CHAMFER, IMAGE_METRICS
+from openlrm.reports.metrics import CHAMFER, IMAGE_METRICS
 from openlrm.utils.run_files import Training
 
 _KINDS = {

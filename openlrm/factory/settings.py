@@ -7,6 +7,7 @@ import os
 from typing import Optional
 
 from openlrm.config import option
+from openlrm.config.schema import MAX_SEED
 from openlrm.errors import UserError
 
 _PATHS = ("camera_file", "environment_map")
@@ -19,7 +20,7 @@ class RenderSettings:
     views: int = option(32, "views of an object", minimum=1)
     resolution: int = option(512, "side of the square views, pixels", minimum=1)
     samples: int = option(32, "light paths for a pixel", minimum=1)
-    seed: int = option(0, "of cameras and sampling", minimum=0)
+    seed: int = option(0, "of cameras and sampling", minimum=0, maximum=MAX_SEED)
     denoise: bool = option(True, "remove Cycles' noise (OpenImageDenoise)")
     camera: str = option(
         "random",

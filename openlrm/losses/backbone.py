@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.utils.file_kind import refuse_other_kinds
+from openlrm.utils.hub import telling
 
 DEFAULT_BACKBONE = "timm/vgg16.tv_in1k"
 """Hub id of the ImageNet weights LPIPS was made with (torchvision's, IMAGENET1K_V1)."""
@@ -63,6 +65,7 @@ def read_backbone(source: str | Path = DEFAULT_BACKBONE) -> dict[int, tuple[np.n
                 for layer, shape in VGG16_LAYERS.items()
             }
     except (SafetensorError, OSError, TypeError) as error:
+        refuse_other_kinds(path, "VGG16 weights")
         raise UserError(f"unreadable VGG16 weights ({error})", path, _HINT) from error
 
 
@@ -92,11 +95,6 @@ def _locate(source: str | Path) -> Path:
 
 def _fetch(repo_id: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
+    with telling("the VGG16 weights (the backbone of LPIPS) cannot be had from the hub", repo_id, _HINT):
         return Path(hf_hub_download(repo_id, _FILE))
-    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        what = f"the VGG16 weights (the backbone of LPIPS) cannot be had from the hub ({reason[:120]})"
-        raise UserError(what, repo_id, _HINT) from error

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from openlrm.utils.decoding import shrink
 from openlrm.utils.images import blend_on_white, load_pixels, pad_to_square, resize_bicubic
 from openlrm.utils.logging import get_logger
 
@@ -14,8 +15,8 @@ _WHITE = 0.9
 def prepare_image(image, size: int, name: object = None) -> np.ndarray:
     """Turn a picture into model input.
 
-    Transparency is blended on white; a picture that is not square gets white margins; bicubic (align_corners=True)
-    to the source size, clipped.
+    A picture more than twice that large is shrunk smoothly first; transparency is blended on white; what is not square
+    gets white margins; bicubic (align_corners=True) to the source size, clipped.
 
     Args:
         image: anything that `openlrm.utils.images.load_pixels` takes.
@@ -28,7 +29,8 @@ def prepare_image(image, size: int, name: object = None) -> np.ndarray:
     Raises:
         UserError: unreadable or empty picture.
     """
-    pixels = blend_on_white(load_pixels(image), name)
+    # The cubic looks at four pixels: a picture far larger would be sampled, not shrunk.
+    pixels = blend_on_white(shrink(load_pixels(image), 2 * size), name)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() < _WHITE:
         logger.warning("%s: the background is not white; remove it (RGBA) or the object will stand in a box", name)

@@ -6,9 +6,12 @@ the distance of a pixel is the largest difference of its channels from b.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.preprocess.parts import areas_of, without_specks
 
 # A border pixel nearer to the fit belongs to the background whatever the noise; 8 bits of a JPEG stay below it.
 _FLOOR = 0.04
@@ -20,8 +23,8 @@ _PLAIN_PART = 0.7
 _HOLE, _SAME = 16, 0.012
 # Pixels on each side of the outline whose colour is thought of as mixed.
 _EDGE = 2
-# Parts of the foreground smaller than this part of the largest one are specks of noise.
-_SPECK = 1e-3
+# Rows and columns that are worked on at a time, and pixels around them that can matter: memory stays small.
+_TILE, _AROUND = (64, 512), 16
 
 
 def remove_plain_background(rgb: np.ndarray) -> np.ndarray:
@@ -40,22 +43,50 @@ def remove_plain_background(rgb: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the border is not plain, or nothing stands out from it.
     """
-    background, tolerance, typical = _fit(rgb)
-    distance = np.abs(rgb - background).max(axis=2)
-    inside = _without_specks(~_outside(distance, tolerance, typical))
+    fit, tolerance, typical = _fit(rgb)
+    distance = np.empty(rgb.shape[:2], np.float32)
+    for rows, columns in _tiles(*distance.shape):
+        distance[rows, columns] = np.abs(rgb[rows, columns] - _background(fit, rgb.shape, rows, columns)).max(axis=2)
+    inside = without_specks(~_outside(distance, tolerance, typical))
+    del distance
     if not inside.any():
         raise UserError(
             "no object stands out from the plain background", hint="give a picture in which it has another colour"
         )
-    return _soften(rgb, background, inside, tolerance)
+    out = np.empty((*inside.shape, 4), np.float32)
+    for rows, columns in _tiles(*inside.shape):
+        wider = tuple(slice(max(0, at.start - _AROUND), at.stop + _AROUND) for at in (rows, columns))
+        own = tuple(
+            slice(at.start - wide.start, at.stop - wide.start) for at, wide in zip((rows, columns), wider, strict=True)
+        )
+        tile = _soften(rgb[wider], _background(fit, rgb.shape, *wider), inside[wider], tolerance)
+        out[rows, columns] = tile[own]
+    return out
+
+
+def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    rows, columns = _TILE
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
+
+
+def _places(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What the colour is an affine function of, (..., 3), at some rows and columns."""
+    ones = np.ones(np.broadcast_shapes(rows.shape, columns.shape))
+    return np.stack([ones, ones * rows / shape[0] - 0.5, ones * columns / shape[1] - 0.5], axis=-1)
+
+
+def _background(fit: np.ndarray, shape: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
+    """Colours (h, w, 3) of the background in a part of a picture."""
+    at = (np.arange(part.start, min(part.stop, n)) for part, n in zip((rows, columns), shape[:2], strict=True))
+    return np.clip(_places(*np.ix_(*at), shape) @ fit, 0, 1).astype(np.float32)
 
 
 def _fit(rgb: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return the background (H, W, 3), the distance up to which a pixel belongs to it, and the median distance."""
-    height, width = rgb.shape[:2]
-    rows, columns = np.mgrid[:height, :width]
-    place = np.stack([np.ones((height, width)), rows / height - 0.5, columns / width - 0.5], axis=-1)
-    at, colour = _border(place), _border(rgb).astype(np.float64)
+    """Return the background's coefficients (3, 3), the distance up to which a pixel is part of it, and the median."""
+    border = _border(rgb.shape[:2])
+    at, colour = _places(*np.nonzero(border), rgb.shape), rgb[border].astype(np.float64)
     # The largest group of like colours first, then the gradient through all that is near it.
     centre = _commonest(colour)
     near = np.abs(colour - centre).max(axis=1) < _CEILING
@@ -71,7 +102,7 @@ def _fit(rgb: np.ndarray) -> tuple[np.ndarray, float, float]:
         fit = np.linalg.lstsq(at[near], colour[near], rcond=None)[0]
     away = np.abs(colour - at @ fit).max(axis=1)[near]
     tolerance = float(np.clip(1.5 * np.quantile(away, 0.99), _FLOOR, _CEILING))
-    return np.clip(place @ fit, 0, 1).astype(np.float32), tolerance, float(np.median(away))
+    return fit, tolerance, float(np.median(away))
 
 
 def _outside(distance: np.ndarray, tolerance: float, typical: float) -> np.ndarray:
@@ -80,19 +111,22 @@ def _outside(distance: np.ndarray, tolerance: float, typical: float) -> np.ndarr
 
     labels, count = ndimage.label(distance < tolerance)
     goes = np.zeros(count + 1, bool)
-    goes[_border(labels)] = True
-    for label, place in enumerate(ndimage.find_objects(labels), 1):
+    goes[labels[_border(labels.shape)]] = True
+    large = areas_of(labels, count) >= _HOLE
+    places = ndimage.find_objects(labels)
+    for label in np.flatnonzero(large[1:] & ~goes[1:]) + 1:
+        place = places[label - 1]
         values = distance[place][labels[place] == label]
-        goes[label] |= len(values) >= _HOLE and np.quantile(values, 0.25) < typical + _SAME
+        goes[label] = np.quantile(values, 0.25) < typical + _SAME
     goes[0] = False
     return goes[labels]
 
 
-def _border(array: np.ndarray) -> np.ndarray:
-    """The outermost pixels, (P, ...): two deep, so that a frame of one odd line is not all there is."""
-    deep = np.zeros(array.shape[:2], bool)
+def _border(shape: tuple[int, int]) -> np.ndarray:
+    """Mark the outermost pixels (H, W): two deep, so that a frame of one odd line is not all there is."""
+    deep = np.zeros(shape, bool)
     deep[:2] = deep[-2:] = deep[:, :2] = deep[:, -2:] = True
-    return array[deep]
+    return deep
 
 
 def _commonest(colours: np.ndarray) -> np.ndarray:
@@ -104,21 +138,12 @@ def _commonest(colours: np.ndarray) -> np.ndarray:
     return np.median(colours[(np.abs(cell - centre) <= 1).all(axis=1)], axis=0)
 
 
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    if count == 0:
-        return mask
-    areas = np.bincount(labels.reshape(-1))[1:]
-    keep = np.concatenate([[False], areas >= max(4, _SPECK * areas.max())])
-    return keep[labels]
-
-
 def _soften(rgb: np.ndarray, background: np.ndarray, inside: np.ndarray, tolerance: float) -> np.ndarray:
-    """Alpha and colours from the hard mask."""
+    """Alpha and colours from the hard mask; what is farther away than `_AROUND` pixels makes no difference."""
     from scipy import ndimage
 
+    if inside.all() or not inside.any():
+        return np.concatenate([rgb, inside[..., None]], axis=2, dtype=np.float32)
     depth = ndimage.distance_transform_edt(inside)
     sure = depth > _EDGE
     mixed = (ndimage.distance_transform_edt(~inside) <= _EDGE) | (inside & ~sure)

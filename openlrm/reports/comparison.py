@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from openlrm.errors import UserError
-from openlrm.metrics import LOSS, PSNR, Metric, metrics_among
 from openlrm.reports import markup
+from openlrm.reports.metrics import LOSS, PSNR, Metric, metrics_among
 from openlrm.reports.results import Evaluation, TrainingRun, flatten, metrics_of
 from openlrm.reports.training import charts, spread
 

@@ -12,16 +12,11 @@ from typing import Any
 import yaml
 
 from openlrm.errors import UserError
-from openlrm.metrics import Metric, metrics_among
+from openlrm.reports.metrics import Metric, metrics_among
+from openlrm.utils.run_files import CONFIG as TRAINING
+from openlrm.utils.run_files import MANIFEST, RECORDS
 
-EVALUATION, TRAINING = "metrics.json", "cfg.yaml"
-RECORDS, MANIFEST, PROTOCOL, PICTURES, SHEETS = (
-    "metrics.jsonl",
-    "manifest.json",
-    "protocol.yaml",
-    "validation",
-    "sheets",
-)
+EVALUATION, PROTOCOL, PICTURES, SHEETS = "metrics.json", "protocol.yaml", "validation", "sheets"
 
 HELD_OUT, TRAINED_ON, PARTLY_TRAINED_ON = "held-out", "training", "partly trained-on"
 """What a run calls the objects of its validation."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import yaml
 
-from openlrm.metrics import metrics_among
 from openlrm.reports import markup
 from openlrm.reports.chart import Curve, line_chart
+from openlrm.reports.metrics import metrics_among
 from openlrm.reports.results import HELD_OUT, PARTLY_TRAINED_ON, TrainingRun, flatten
 
 _HISTORY = 12

@@ -34,9 +34,10 @@ class Compare(Runner):
     def run(self) -> None:
         """Print the table; the page's path is its last line."""
         from openlrm.reports import compare, read_result
-        from openlrm.utils.paths import atomic_path
+        from openlrm.utils.paths import atomic_path, check_output
 
         cfg = self.config
+        check_output(cfg.output)
         page, text = compare(read_result(cfg.run_a), read_result(cfg.run_b))
         with atomic_path(cfg.output) as temporary:
             temporary.write_text(page, encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import print_config, print_facts
 from openlrm.utils.logging import get_logger, setup_logging
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from openlrm.families.family import Family
@@ -55,11 +56,13 @@ class Train(Runner):
         from openlrm.training.update import Update
         from openlrm.utils.run_files import LOG
 
+        check_precision(cfg.train.precision)
+        if not cfg.dry_run and cfg.saver.resume is None:
+            check_output(Path(cfg.saver.output_path) / cfg.saver.name / "TIME")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world(cfg.use_parallel)
         folder = resumed_folder(cfg, world)
         resumed = folder is not None
-        check_precision(cfg.train.precision, half_precision=device == "Ascend")
         task = self.family.task(cfg, world, resumed)
         total = total_steps(cfg.train, task.per_epoch)
         update = Update(task, cfg.train, total, world, sharded=cfg.parallel_mode == "optim")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from openlrm.config import option
+from openlrm.config.schema import MAX_SEED
 from openlrm.datasets.config import DataConfig
+from openlrm.errors import UserError
 from openlrm.utils.logging import LEVELS
 
 PIXEL_KINDS = ("mse", "l1")
@@ -35,11 +37,20 @@ class OptimConfig:
 
     optim: str = option("adamw", "kind of optimiser", choices=["adamw"])
     start_learning_rate: float = option(4e-4, "rate after the warm-up", minimum=0, alias="lr")
-    betas: list[float] = option([0.9, 0.95], "decay of the two moments", minimum=0, maximum=1)
+    betas: list[float] = option([0.9, 0.95], "decay of the two moments, below 1", minimum=0, maximum=1, length=2)
     eps: float = option(1e-8, "added to the root of the second moment", minimum=0)
     weight_decay: float = option(0.05, "decoupled; not on biases and norms", minimum=0)
     clip_grad: bool = option(True, "limit the gradient's global norm")
     max_grad_norm: float = option(1.0, "that limit", minimum=0)
+
+    def __post_init__(self) -> None:
+        """Check what no single option can.
+
+        Raises:
+            UserError: a moment that never forgets, whose bias cannot be corrected.
+        """
+        if 1 in self.betas:
+            raise UserError(f"betas={self.betas} are not below 1", "optim", "such as 0.9,0.95")
 
 
 @dataclass
@@ -53,7 +64,7 @@ class SchedulerConfig:
 
 @dataclass
 class PrecisionConfig:
-    """Number formats. O1 and O2 need an Ascend."""
+    """Number formats; anything but float32 is refused so far."""
 
     amp_level: str = option("O0", "O0 float32; O1 operators in half precision; O2 the network", choices=AMP_LEVELS)
     dtype: str = option("fp32", "format of O1 and O2", choices=DTYPES)
@@ -139,7 +150,7 @@ class RunConfig:
     val: ValidationConfig = option(ValidationConfig, "validation")
     saver: SaverConfig = option(SaverConfig, "start and checkpoints")
     report: ReportConfig = option(ReportConfig, "messages")
-    seed: int = option(42, "of every draw: weights, data, samples on rays", minimum=0)
+    seed: int = option(42, "of every draw: weights, data, samples on rays", minimum=0, maximum=MAX_SEED)
     num_parallel_workers: int = option(1, "processes that read data", minimum=1)
     use_parallel: Optional[bool] = option(  # noqa: UP045
         None, "train on all workers that msrun started; without it whenever there are several"

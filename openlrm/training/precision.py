@@ -1,4 +1,4 @@
-"""Number formats: what a device can run, and the loss scale that keeps fp16 gradients in range."""
+"""Number formats: what can be run, and the loss scale that keeps fp16 gradients in range."""
 
 from __future__ import annotations
 
@@ -9,53 +9,23 @@ _GROWTH, _BACKOFF = 2.0, 0.5
 _LEAST, _GREATEST = 1.0, 2.0**24
 
 
-def check_precision(config: PrecisionConfig, half_precision: bool) -> None:
-    """Refuse what the device cannot run.
+def check_precision(config: PrecisionConfig) -> None:
+    """Refuse half precision, which is not there yet on any device.
+
+    MindSpore's own wrapper, which was used before, changes nothing at O1, since training calls parts of the model, and
+    renames the parameters at O2, so that the first step fails.
 
     Args:
         config: number formats.
-        half_precision: whether the device gains from half formats; a CPU does not.
 
     Raises:
         UserError: with the reason and what to use instead.
     """
-    if config.amp_level == "O0":
-        if config.dtype != "fp32":
-            hint = f"use train.precision.amp_level=O2 for {config.dtype}, or leave the dtype out"
-            raise UserError(f"dtype={config.dtype} with amp_level=O0, which is float32", hint=hint)
-        return
-    if config.dtype == "fp32":
+    if config.amp_level != "O0" or config.dtype != "fp32":
         raise UserError(
-            f"amp_level={config.amp_level} needs a half format", hint="add train.precision.dtype=bf16 or fp16"
+            f"amp_level={config.amp_level} with dtype={config.dtype}: training in half precision is not there yet",
+            hint="use train.precision.amp_level=O0 with dtype=fp32, or leave both out",
         )
-    if not half_precision:
-        raise UserError(
-            f"amp_level={config.amp_level} on a CPU: MindSpore has no bf16 kernels there, "
-            "and its fp16 products are slower than float32",
-            hint="use train.precision.amp_level=O0",
-        )
-
-
-def apply_precision(cell, config: PrecisionConfig):
-    """Cast a network for mixed precision; norms, softmax and sums stay in float32 in either level.
-
-    Not run on an NPU yet: none was at hand.
-
-    Args:
-        cell: the network.
-        config: checked by `check_precision`.
-
-    Returns:
-        The network to train.
-    """
-    if config.amp_level == "O0":
-        return cell
-    import mindspore as ms
-
-    dtype = {"bf16": ms.bfloat16, "fp16": ms.float16}[config.dtype]
-    # "auto" chooses by operator, whatever Cell holds it; O1 and O2 look for MindSpore's own layers.
-    level = {"O1": "auto", "O2": "O2"}[config.amp_level]
-    return ms.amp.auto_mixed_precision(cell, level, dtype)
 
 
 class LossScaler:

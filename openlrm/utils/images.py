@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from openlrm.errors import UserError
+from openlrm.utils.cubic import keys_kernel
+from openlrm.utils.decoding import checked, explained, read, shrink, to_bytes, to_float
 from openlrm.utils.paths import atomic_path
-from openlrm.utils.picture_kinds import formats
-
-MAX_PIXELS = 100_000_000
-"""Larger pictures are refused by their header, before anything is decoded."""
 
 _ALPHA_HINT = "give an RGBA picture with the background removed"
 _SAVE_OPTIONS = {
@@ -32,11 +29,11 @@ _SAVE_OPTIONS = {
 def load_image(path: str | os.PathLike) -> np.ndarray:
     """Read a picture as opaque RGB.
 
-    Transparency is blended on white; grey, 16-bit grey, palette and CMYK are converted; the EXIF rotation is
-    applied; of an animation the first frame is taken.
+    Transparency is blended on white; grey, 16-bit grey, palette, CMYK and colours of an ICC profile are converted to
+    sRGB; the EXIF rotation is applied; of an animation the first frame is taken.
 
     Args:
-        path: png, jpeg or webp file (told by content, not by suffix).
+        path: file of a kind in `openlrm.utils.picture_kinds` (told by content, not by suffix).
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -44,7 +41,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: no readable picture there, more than `MAX_PIXELS` pixels, or all of it transparent.
     """
-    return blend_on_white(_read(path, path, _to_float), path)
+    return blend_on_white(read(path, path, to_float), path)
 
 
 def blend_on_white(pixels: np.ndarray, where: object = None) -> np.ndarray:
@@ -62,18 +59,36 @@ def blend_on_white(pixels: np.ndarray, where: object = None) -> np.ndarray:
     """
     if pixels.shape[2] == 3:
         return pixels
-    rgb, alpha = pixels[..., :3], pixels[..., 3:]
-    if not alpha.any():
+    if not pixels[..., 3].any():
         raise UserError("the picture is fully transparent", where, "choose one in which the object can be seen")
-    return rgb * alpha + (1 - alpha)
+    return blend(pixels, 1.0)
 
 
-def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) -> np.ndarray:
+def blend(rgba: np.ndarray, background: float) -> np.ndarray:
+    """Put a picture on a uniform background.
+
+    Args:
+        rgba: (..., H, W, 4) float32 in [0, 1], straight (not premultiplied) alpha.
+        background: grey level in [0, 1].
+
+    Returns:
+        (..., H, W, 3) float32: rgb * alpha + background * (1 - alpha).
+    """
+    alpha = rgba[..., 3:]
+    blended = rgba[..., :3] * alpha
+    blended += np.float32(background) * (1 - alpha)
+    return blended
+
+
+def load_pixels(
+    image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray, longest: int | None = None
+) -> np.ndarray:
     """Take a picture in whatever form it comes, with its transparency if it has any.
 
     Args:
         image: a file as in `load_image`, an open file, a PIL picture, or an array (H, W), (H, W, 1), (H, W, 3) or
             (H, W, 4), uint8 or float in [0, 1].
+        longest: a picture whose longer side is longer is shrunk to it, smoothly and before anything else takes room.
 
     Returns:
         (H, W, 3), or (H, W, 4) where there is an alpha channel, float32 in [0, 1]; colours are not multiplied by
@@ -82,12 +97,13 @@ def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) 
     Raises:
         UserError: no readable picture, too large, or an array that is none.
     """
+    convert = partial(to_float, longest=longest)
     if isinstance(image, Image.Image):
         # Pillow decodes when it is asked for pixels: until then it may be anything.
-        with _explained(getattr(image, "filename", None)):
-            return _convert(image, _to_float)
+        with explained(getattr(image, "filename", None)):
+            return checked(image, convert)
     if not isinstance(image, np.ndarray):
-        return _read(image, getattr(image, "name", image), _to_float)
+        return read(image, getattr(image, "name", image), convert)
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise UserError(f"an array of shape {image.shape} is no picture", hint="give (H, W, 3) or (H, W, 4)")
@@ -95,7 +111,8 @@ def load_pixels(image: str | os.PathLike | BinaryIO | Image.Image | np.ndarray) 
         pixels = pixels / np.float32(255)
     elif not np.issubdtype(pixels.dtype, np.floating) or not (pixels.min() >= 0 and pixels.max() <= 1):
         raise UserError(f"the picture's values are no colours ({image.dtype})", hint="give uint8, or float in [0, 1]")
-    return np.repeat(pixels, 3, axis=2).astype(np.float32) if pixels.shape[2] == 1 else pixels.astype(np.float32)
+    pixels = shrink(pixels.astype(np.float32, copy=False), longest)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def load_rgba(path: str | os.PathLike) -> np.ndarray:
@@ -110,7 +127,7 @@ def load_rgba(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: no readable picture there, too large, or opaque by its kind.
     """
-    pixels = _read(path, path, _to_float)
+    pixels = read(path, path, to_float)
     if pixels.shape[2] != 4:
         raise UserError("the picture has no alpha channel", path, _ALPHA_HINT)
     return pixels
@@ -130,7 +147,7 @@ def load_rgba8(file: str | os.PathLike | BinaryIO, where: object = None) -> np.n
         UserError: as `load_rgba`.
     """
     where = file if where is None else where
-    pixels = _read(file, where, _to_bytes)
+    pixels = read(file, where, to_bytes)
     if pixels.shape[2] != 4:
         raise UserError("the picture has no alpha channel", where, _ALPHA_HINT)
     return pixels
@@ -236,7 +253,7 @@ def cubic_taps(inputs: int, outputs: int, first: int = 0, count: int | None = No
     position = np.arange(first, outputs if count is None else first + count) * step
     below = np.floor(position).astype(int)
     neighbours = below[:, None] + np.arange(-1, 3)
-    return np.clip(neighbours, 0, inputs - 1), _cubic_kernel(position[:, None] - neighbours)
+    return np.clip(neighbours, 0, inputs - 1), keys_kernel(position[:, None] - neighbours, -0.75)
 
 
 @functools.lru_cache(maxsize=64)
@@ -248,65 +265,3 @@ def _cubic_matrix(inputs: int, outputs: int) -> np.ndarray:
     matrix = matrix.astype(np.float32)
     matrix.flags.writeable = False
     return matrix
-
-
-def _cubic_kernel(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
-    t = np.abs(distance)
-    near = (a + 2) * t**3 - (a + 3) * t**2 + 1
-    far = a * (t**3 - 5 * t**2 + 8 * t - 4)
-    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
-
-
-def _read(file: str | os.PathLike | BinaryIO, path: object, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    """Return what `convert` makes of a picture; `path` is what errors name."""
-    with _explained(path), Image.open(file, formats=formats()) as image:
-        return _convert(image, convert)
-
-
-def _convert(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    if image.width * image.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
-    return convert(image)
-
-
-@contextlib.contextmanager
-def _explained(path: object) -> Iterator[None]:
-    """Around opening and decoding a picture: what goes wrong is a UserError."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError("no such picture", path, "check the path") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read the picture ({error.strerror})", path) from error
-    except Image.DecompressionBombError as error:
-        raise UserError(
-            f"the picture has more than {MAX_PIXELS // 10**6} million pixels", path, "shrink it first"
-        ) from error
-    except Image.UnidentifiedImageError as error:
-        raise UserError("not a png, jpeg or webp picture", path, "convert it to png") from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        # A damaged file makes a decoder raise nearly anything, from struct.error to IndexError.
-        raise UserError(f"the picture is damaged ({error})", path, "export it again") from error
-
-
-def _to_float(image: Image.Image) -> np.ndarray:
-    """Return (H, W, 3), or (H, W, 4) if the picture has transparency, float32 in [0, 1]."""
-    # Modes I and I;16 are 16-bit grey; Pillow's own conversion to RGB would clip them at 255.
-    if image.mode.startswith("I"):
-        transparent = image.info.get("transparency")
-        grey = np.asarray(ImageOps.exif_transpose(image))
-        channels = [grey / np.float32(65535)] * 3
-        if transparent is not None:
-            channels.append(grey != transparent)
-        return np.stack(channels, axis=-1).astype(np.float32)
-    return _to_bytes(image).astype(np.float32) / 255
-
-
-def _to_bytes(image: Image.Image) -> np.ndarray:
-    """Return (H, W, 3), or (H, W, 4) if the picture has transparency, uint8."""
-    if image.mode.startswith("I"):
-        return to_uint8(_to_float(image))
-    mode = "RGBA" if image.has_transparency_data else "RGB"
-    return np.asarray(ImageOps.exif_transpose(image).convert(mode))

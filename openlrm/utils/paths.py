@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import functools
 import itertools
 import logging
 import os
@@ -54,10 +55,44 @@ def ensure_dir(path: str | os.PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _explain(error, path) from error
+        raise UserError(f"cannot write ({error.strerror})", path, "choose another output") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise UserError("cannot write to the folder", path, "check its permissions or choose another output")
     return path
+
+
+def check_output(path: str | os.PathLike, replaceable: str | None = None) -> None:
+    """Check before the work that a result can be written after it. Nothing is made that stays.
+
+    Args:
+        path: the file; or the folder, with `replaceable`.
+        replaceable: glob of the file names that `atomic_dir` may replace.
+
+    Raises:
+        UserError: as `atomic_path` and `atomic_dir`, as far as can be known now; room on the disk cannot.
+    """
+    path = Path(os.path.realpath(path))
+    if replaceable is not None:
+        _check_replaceable(path, replaceable)
+    elif _exists(path) and not path.is_file():
+        raise UserError("a folder or device stands where a file should be written", path)
+    folder = next(above for above in path.parents if _exists(above))
+    try:
+        _try_to_write(folder, as_folder=folder != path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write ({error.strerror})", path, "choose another output") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _try_to_write(folder: Path, as_folder: bool) -> None:
+    """Make something and remove it: rights, read-only disks and what only looks like one say no in their own ways."""
+    probe = _name_beside(folder / "probe")
+    if as_folder:
+        probe.mkdir()
+        probe.rmdir()
+    else:
+        probe.touch(exist_ok=False)
+        probe.unlink()
 
 
 @contextlib.contextmanager

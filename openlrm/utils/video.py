@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import subprocess
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from openlrm.errors import UserError
-from openlrm.utils.paths import atomic_dir, atomic_path
+from openlrm.utils.paths import atomic_dir, atomic_path, check_output
 
 VIDEO_FORMATS = (".mp4", ".mov", ".webm", ".gif", ".png")
 """Suffixes `VideoWriter` knows; .png makes a folder of numbered frames."""
@@ -29,7 +30,25 @@ _ENCODERS = {".mp4": _H264, ".mov": _H264, ".webm": _VP9}
 _COLOUR = ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-pix_fmt", "yuv420p"]
 _COLOUR += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
 
+_FRAMES = "[0-9][0-9][0-9]*.png"
+
 _Write = Callable[[np.ndarray], None]
+
+
+def check_video(path: str | os.PathLike) -> None:
+    """Check before the work that a video can be written after it.
+
+    Raises:
+        UserError: an unknown format, no ffmpeg for it, or a place that cannot be written.
+    """
+    path = Path(path)
+    suffix = _known_suffix(path)
+    if suffix == ".png":
+        check_output(path.with_suffix(""), _FRAMES)
+        return
+    check_output(path)
+    if suffix in _ENCODERS:
+        _find_ffmpeg(path)
 
 
 class VideoWriter:
@@ -58,10 +77,7 @@ class VideoWriter:
             ValueError: fps is not positive.
         """
         path = Path(path)
-        self._suffix = path.suffix.lower()
-        if self._suffix not in VIDEO_FORMATS:
-            formats = ", ".join(VIDEO_FORMATS)
-            raise UserError(f"unknown video format {path.suffix!r}", path, f"end the name in {formats}")
+        self._suffix = _known_suffix(path)
         if not fps > 0:
             raise ValueError(f"fps={fps} is not positive")
         self.path = path.with_suffix("") if self._suffix == ".png" else path
@@ -72,7 +88,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as stack:
             if self._suffix == ".png":
-                self._sink = _frames(stack.enter_context(atomic_dir(self.path, "[0-9][0-9][0-9]*.png")))
+                self._sink = _frames(stack.enter_context(atomic_dir(self.path, _FRAMES)))
             else:
                 temporary = stack.enter_context(atomic_path(self.path))
                 sink = _gif if self._suffix == ".gif" else _ffmpeg
@@ -106,6 +122,13 @@ class VideoWriter:
     def _refuse_empty(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._shape is None:
             raise ValueError("a video needs at least one frame")
+
+
+def _known_suffix(path: Path) -> str:
+    if path.suffix.lower() not in VIDEO_FORMATS:
+        formats = ", ".join(VIDEO_FORMATS)
+        raise UserError(f"unknown video format {path.suffix!r}", path, f"end the name in {formats}")
+    return path.suffix.lower()
 
 
 def _frames(folder: Path) -> _Write:
@@ -165,10 +188,28 @@ def _find_ffmpeg(path: Path) -> str:
     try:
         import imageio_ffmpeg
 
-        return imageio_ffmpeg.get_ffmpeg_exe()
+        executable = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         hint = "pip install imageio-ffmpeg, or choose .gif or .png"
         raise UserError(f"there is no ffmpeg to write {path.suffix}", hint=hint) from error
+    if reason := _unusable(executable):
+        # imageio-ffmpeg takes what IMAGEIO_FFMPEG_EXE names as it is.
+        where = f"IMAGEIO_FFMPEG_EXE={executable}" if os.environ.get("IMAGEIO_FFMPEG_EXE") else executable
+        hint = "name an ffmpeg that runs or unset IMAGEIO_FFMPEG_EXE, or choose .gif or .png"
+        raise UserError(f"there is no ffmpeg to write {path.suffix} ({reason})", where, hint)
+    return executable
+
+
+@functools.lru_cache(maxsize=8)
+def _unusable(executable: str) -> str | None:
+    """Why a program is no ffmpeg; None for one that is."""
+    try:
+        done = subprocess.run([executable, "-version"], capture_output=True, timeout=60, check=False)
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return "it does not answer"
+    return None if done.stdout.startswith(b"ffmpeg version") else "it is another program"
 
 
 def _start(executable: str, path: Path, fps: float, shape: tuple[int, ...], log: IO[bytes]) -> subprocess.Popen:

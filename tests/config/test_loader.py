@@ -69,6 +69,14 @@ def test_text_is_taken_as_it_stands(text):
     assert load_config(Config, (), [f"model_ckpt={text}"]).model_ckpt == text
 
 
+def test_the_home_folder(yaml, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_config(Config, [yaml("image_input: ~/a.png")], ["model_ckpt=~/b"]) == Config(
+        "/home/me/a.png", "/home/me/b"
+    )
+    assert load_config(Config, [], ["image_input=~a.png", "model_ckpt=a~/b"]) == Config("~a.png", "a~/b")
+
+
 @pytest.mark.parametrize(
     ("override", "value"),
     [
@@ -251,3 +259,41 @@ def test_bad_lists_of_groups(yaml, text, message):
     with pytest.raises(UserError) as caught:
         load_config(Mix, [yaml(text)])
     assert message in str(caught.value)
+
+
+@dataclass
+class Numbers:
+    rate: float = option(0.1, "rate", minimum=0)
+    free: float = option(0.1, "any number")
+    rates: list[float] = option([0.1], "some")
+    either: Union[str, float] = option("auto", "auto or a number")  # noqa: UP007
+    steps: int = option(1, "whole", minimum=0)
+    pair: list[float] = option([0.9, 0.95], "two", minimum=0, maximum=1, length=2)
+
+
+ENDLESS = ["inf", ".inf", "-.inf", ".nan", "1e400", "-1e999"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [*((key, value) for key in ("rate", "free", "rates") for value in ENDLESS), ("either", ".inf")]
+)
+def test_numbers_are_finite(key, value, yaml):
+    with pytest.raises(UserError, match=f"{key}="):
+        load_config(Numbers, overrides=[f"{key}={value}"])
+    with pytest.raises(UserError, match=key):
+        load_config(Numbers, [yaml(f"{key}: {f'[{value}]' if key == 'rates' else value}")])
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**20, 10**400])
+def test_whole_numbers_fit_64_bits(value):
+    with pytest.raises(UserError, match="steps="):
+        load_config(Numbers, overrides=[f"steps={value}"])
+    assert load_config(Numbers, overrides=[f"steps={2**63 - 1}"]).steps == 2**63 - 1
+
+
+@pytest.mark.parametrize("value", ["", "0.9", "0.9,0.95,0.99"])
+def test_a_list_of_fixed_length_has_it(value):
+    with pytest.raises(UserError, match=rf"pair has {len(value.split(',')) if value else 0} values, not 2"):
+        load_config(Numbers, overrides=[f"pair=[{value}]"])
+    assert ("pair", "list of 2 float from 0 to 1") in [row[:2] for row in describe(Numbers)]
+    assert load_config(Numbers, overrides=["pair=0.5,0.6"]).pair == [0.5, 0.6]

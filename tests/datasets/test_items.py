@@ -1,5 +1,6 @@
 """Training items against the spec, computed here the long way; and sets broken in every way we know."""
 
+import errno
 import json
 import logging
 import re
@@ -13,6 +14,8 @@ from PIL import Image
 from openlrm.cameras import look_at
 from openlrm.cameras.conventions import to_homogeneous
 from openlrm.datasets import DataConfig, SubsetConfig, TrainItems, blend, read_object
+from openlrm.datasets.mixture import Mixture
+from openlrm.datasets.objaverse import ObjaverseObject
 from openlrm.errors import UserError
 from openlrm.utils.images import load_rgba, resize_bicubic
 
@@ -267,6 +270,62 @@ def test_broken_objects_are_named_and_passed_over(root, kind, caplog, monkeypatc
     strict = TrainItems(config(root, max_broken=0, normalize_camera=kind == "origin"), 3)
     with pytest.raises(UserError, match=r"1 of 4 objects are broken.*check\.data"):
         [strict.item(epoch, index) for epoch in range(4) for index in range(4)]
+
+
+def failing(monkeypatch, where, times, error):
+    """Let a function fail the first `times` times that it is called for the object "box"."""
+    owner, name = where
+    real, left = getattr(owner, name), [times]
+
+    def fail(self, *arguments):
+        about = self.uid if isinstance(self, ObjaverseObject) else self.uids[arguments[0]]
+        if about == "box" and left[0]:
+            left[0] -= 1
+            raise error
+        return real(self, *arguments)
+
+    monkeypatch.setattr(owner, name, fail)
+    monkeypatch.setattr("openlrm.datasets.items.WAITS", (0, 0))
+
+
+def told(cause):
+    error = UserError("cannot read the file")
+    error.__cause__ = cause
+    return error
+
+
+HICCUPS = [OSError(errno.EIO, "Input/output error"), ConnectionResetError(), TimeoutError(), OSError("no route")]
+READS = [(ObjaverseObject, "read_planes"), (ObjaverseObject, "read_pose"), (Mixture, "read")]
+
+
+@pytest.mark.parametrize("error", [*HICCUPS, told(HICCUPS[0])], ids=repr)
+@pytest.mark.parametrize("where", READS, ids=lambda where: where[1])
+def test_a_hiccup_leaves_the_draws_of_a_run_unchanged(root, monkeypatch, where, error):
+    expected = [TrainItems(config(root), 3).item(epoch, index) for epoch in range(2) for index in range(4)]
+    failing(monkeypatch, where, 2, error)
+    items = TrainItems(config(root, max_broken=0), 3)
+    assert all(same(items.item(n // 4, n % 4), item) for n, item in enumerate(expected))
+    assert items.broken == {}
+
+
+def test_what_stays_unreadable_is_counted_and_read_when_it_is_back(root, monkeypatch):
+    expected = [TrainItems(config(root), 3).item(0, index) for index in range(40)]
+    failing(monkeypatch, READS[0], 3, OSError(errno.EIO, "Input/output error"))
+    items = TrainItems(config(root), 3)
+    drawn = [items.item(0, index) for index in range(40)]
+    assert list(items.broken) == [1]
+    assert sum(not same(one, other) for one, other in zip(drawn, expected, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(), PermissionError(), told(None), told(FileNotFoundError())], ids=repr
+)
+def test_what_will_not_pass_is_not_waited_for(root, monkeypatch, error):
+    failing(monkeypatch, READS[0], 1, error)
+    monkeypatch.setattr("openlrm.datasets.items.time.sleep", lambda _: pytest.fail("it waited"))
+    items = TrainItems(config(root), 3)
+    [items.item(0, index) for index in range(8)]
+    assert list(items.broken) == [1]
 
 
 def test_the_limit_counts_objects_not_occurrences(root):

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openlrm.datasets.cache import ByteCache
-from openlrm.datasets.objaverse import blend
 from openlrm.datasets.regions import composite, resize_region, whole_view
-from openlrm.utils.images import resize_bicubic
+from openlrm.utils.images import blend, resize_bicubic
 
 
 def noise(side, seed=0):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import trimesh
 
 HERE = Path(__file__).resolve().parent
+PAGE = HERE.parents[1] / "docs" / "add-a-family.md"
 
 PYPROJECT = """
 [build-system]
@@ -60,13 +63,23 @@ def openlrm(site, repo, tmp_path_factory):
     return run
 
 
+def documented(name: str, folder: Path | None = None) -> list[list[str]]:
+    """Commands of a runner as the page has them, split as a shell does, TIME in them the run folder's."""
+    lines = (line.removeprefix("python -m openlrm.launch ") for line in PAGE.read_text().splitlines())
+    found = [shlex.split(line) for line in lines if line.startswith(f"{name} ")]
+    assert found, name
+    return [[word.replace("TIME", folder.name if folder else "TIME") for word in words] for words in found]
+
+
 @pytest.fixture(scope="module")
 def trained(openlrm, repo) -> Path:
-    """Run folder of four steps, the last two after a stop."""
-    data = f"data.subsets=[{{root_dirs: [{repo / 'assets' / 'sample_object'}]}}]"
-    openlrm("train.toy", data, *SMALL, "train.train_steps=2")
+    """Run folder of eight steps, the last four after a stop."""
+    (openlrm.folder / "assets").symlink_to(repo / "assets")
+    first, _ = documented("train.toy")
+    openlrm(*first, *SMALL)
     (folder,) = (openlrm.folder / "outputs" / "lrm").iterdir()
-    openlrm("train.toy", "--config", folder / "cfg.yaml", "--resume", folder, "train.train_steps=4")
+    _, second = documented("train.toy", folder)
+    openlrm(*second)
     return folder
 
 
@@ -90,25 +103,28 @@ def test_it_is_listed_with_its_commands(openlrm):
 def test_it_trains_and_goes_on(trained):
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     losses = {record["step"]: record["train"]["loss"] for record in records if "train" in record}
-    assert sorted(losses) == [1, 2, 3, 4]
+    assert sorted(losses) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert all(np.isfinite(loss) for loss in losses.values())
-    assert {record["step"] for record in records if "psnr" in record} == {2, 4}
+    assert {record["step"] for record in records if "psnr" in record} == {2, 4, 6, 8}
     config = json.loads((trained / "config.json").read_text())
     assert config == {"model_type": "toy", "side": 8, "channels": 4, "samples": 8, "source_size": 16}
 
 
 def test_it_is_evaluated(openlrm, trained, repo):
-    openlrm("eval.toy", f"model_path={trained}", "render_size=12", "lpips_backbone=none", "output_path=eval")
-    figures = json.loads((openlrm.folder / "eval" / "e4" / "metrics.json").read_text())
+    (command,) = documented("eval.toy", trained)
+    openlrm(*command, "render_size=12", "lpips_backbone=none", "output_path=eval")
+    figures = json.loads((openlrm.folder / "eval" / "e8" / "metrics.json").read_text())
     assert np.isfinite(figures["mean"]["without_input_view"]["psnr"])
 
 
 def test_it_is_exported(openlrm, trained, repo):
     picture = repo / "assets" / "sample_input" / "mug_full.png"
-    common = [f"model_name={trained}", f"image_input={picture}", "device_target=CPU"]
-    openlrm("infer.toy", *common, "export_mesh=true", "mesh_format=glb", "mesh_size=16", "mesh_thres=0.05")
+    shutil.copy(picture, openlrm.folder / "cup.png")
+    (command,) = documented("infer.toy", trained)
+    openlrm(*command, "mesh_format=glb", "mesh_size=16", "mesh_thres=0.05")
     # The runner's family is the model's: the name it is called by does not matter.
-    openlrm("infer.lrm", *common, "export_video=true", "video_format=gif", "render_size=8", "render_views=2")
+    video = ["export_mesh=false", "export_video=true", "video_format=gif", "render_size=8", "render_views=2"]
+    openlrm("infer.lrm", *(word for word in command[1:] if not word.startswith("export")), *video)
     dumps = openlrm.folder / "dumps"
     (mesh,), (video,) = dumps.rglob("*.glb"), dumps.rglob("*.gif")
     assert len(trimesh.load(mesh, force="mesh").faces) > 10 and video.stat().st_size > 100

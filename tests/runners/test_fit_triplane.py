@@ -1,12 +1,15 @@
 """fit.triplane through the command line, at a size that takes seconds."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import trimesh
+from safetensors.numpy import load_file
 
 from openlrm.launch import main
 from openlrm.utils.images import load_image
@@ -73,10 +76,61 @@ def test_same_seed_same_planes_and_going_on(tmp_path):
     assert went_on["psnr"] != pytest.approx(other["psnr"], abs=1e-2)
 
 
-def test_starts_from_a_models_prediction(tmp_path, golden_dir):
-    """View 0 becomes the default source camera; the model's own decoder is fitted too."""
-    result = fit(tmp_path, "model", f"model_name={golden_dir}", "source_size=56", "steps=2")
+def test_stopped_by_a_signal_it_goes_on_as_one_run(tmp_path, monkeypatch):
+    """The state holds planes, decoder, moments and average; draws depend on seed and step alone."""
+    from openlrm.training.trainer import Trainer
+
+    options = ("steps=6", "save_steps=4", "use_ema=true", "ema_decay=0.5")
+    straight = fit(tmp_path, "straight", *options)
+    take = Trainer._next
+
+    def signalled(trainer, stream, saved):
+        if trainer.position.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(trainer, stream, saved)
+
+    monkeypatch.setattr(Trainer, "_next", signalled)
+    folder = tmp_path / "stopped"
+    assert main(command(f"output={folder}", *options)) == 130
+    assert (folder / "planes.safetensors").is_file() and not (folder / "metrics.json").exists()
+    monkeypatch.setattr(Trainer, "_next", take)
+    result = fit(tmp_path, "stopped", *options, "resume=true")
+    ours, theirs = (load_file(tmp_path / name / "planes.safetensors") for name in ("stopped", "straight"))
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert result["psnr"] == pytest.approx(straight["psnr"], abs=1e-3)
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "train" in record] == [1, 5]
+
+
+def test_going_on_with_other_options_or_with_nothing(tmp_path, capsys):
+    assert main(command("resume=true", f"output={tmp_path / 'none'}")) == 2
+    assert "no fit to go on with" in capsys.readouterr().err
+    fit(tmp_path, "a", "steps=1")
+    assert main(command("resume=true", "steps=1", "seed=3", "tv_weight=1", f"output={tmp_path / 'a'}")) == 2
+    words = capsys.readouterr().err
+    assert "seed 0 -> 3" in words and "tv_weight 0.002 -> 1.0" in words
+
+
+def test_the_average_is_the_result(tmp_path):
+    plain, averaged = (
+        fit(tmp_path, name, "steps=3", *more) for name, more in (("a", ()), ("b", ("use_ema=true", "ema_decay=0.9")))
+    )
+    assert plain["psnr"] != averaged["psnr"]
+    first, second = (load_file(tmp_path / name / "planes.safetensors")["planes"] for name in "ab")
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_starts_from_a_models_prediction(tmp_path, golden_dir, mini_config):
+    """View 0 becomes the default source camera; the model's own decoder is fitted too; the size is the model's."""
+    result = fit(tmp_path, "model", f"model_name={golden_dir}", "source_size=70", "steps=2")
     assert np.isfinite(result["psnr"])
+    still = ("steps=1", "plane_rate=0", "decoder_rate=0")
+    for name, size in (("told", ("source_size=56",)), ("known", ())):
+        fit(tmp_path, name, f"model_name={golden_dir}", *still, *size)
+    told, known = (load_file(tmp_path / name / "planes.safetensors")["planes"] for name in ("told", "known"))
+    np.testing.assert_array_equal(told, known)
+    assert mini_config["encoder"]["img_size"] == 56
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from openlrm import launch
-from openlrm.runners.infer.lrm import InferLRMConfig
+from openlrm.runners.infer.config import InferConfig
 
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"
@@ -356,6 +356,25 @@ def test_source_distance_matters(infer, tmp_path):
     assert np.abs(near - far).max() > 1e-3
 
 
+def test_a_picture_that_is_too_much_is_the_only_one_that_fails(infer, pictures, capsys, monkeypatch):
+    """A thin one takes no more than its pixels; where memory ends all the same, the others go on."""
+    Image.new("RGB", (300_000, 2), "white").save(pictures / "b" / "thin.png")
+    dumps = infer(f"image_input={pictures}", "export_planes=true")
+    assert len(list(dumps.rglob("*.safetensors"))) == 4
+    from openlrm.inference import reconstruct
+
+    def prepare(image, size, name):
+        if name.name == "thin.png":
+            raise MemoryError
+        return np.ones((1, 3, size, size), np.float32)
+
+    monkeypatch.setattr(reconstruct, "prepare_image", prepare)
+    shutil.rmtree(dumps)
+    infer(f"image_input={pictures}", "export_planes=true", code=2)
+    assert len(list(dumps.rglob("*.safetensors"))) == 3
+    assert re.search(r"thin\.png: not enough memory", capsys.readouterr().err)
+
+
 def test_a_background_is_warned_of(infer, tmp_path, capsys):
     Image.new("RGB", (24, 24), (90, 120, 150)).save(tmp_path / "wall.png")
     infer(f"image_input={tmp_path / 'wall.png'}", "export_planes=true", "logger=warning")
@@ -370,7 +389,7 @@ def test_help_lists_every_option_without_mindspore():
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    for field in dataclasses.fields(InferLRMConfig):
+    for field in dataclasses.fields(InferConfig):
         shown = {None: "null", True: "true", False: "false"}.get(field.default, str(field.default))
         if type(field.default) in (int, float):
             shown = str(field.default)

@@ -60,6 +60,22 @@ def test_one_bad_picture_does_not_stop_the_others(photos, tmp_path, capsys):
     assert lines[-1].startswith("error: 1 of 3 pictures failed")
 
 
+def test_thin_pictures_and_other_kinds(photos, tmp_path, capsys):
+    """A million pixels in a row are a small picture; kinds that are not read are named."""
+    strip = np.full((2, 200_000, 3), 230, np.uint8)
+    strip[:, 90_000:110_000] = (160, 40, 30)
+    strip[0], strip[1] = strip[1].copy(), strip[0].copy()
+    Image.fromarray(np.pad(strip, ((3, 3), (0, 0), (0, 0)), constant_values=230)).save(photos / "strip.png")
+    Image.open(photos / "box.jpg").save(photos / "other.jfif", format="JPEG")
+    Image.open(photos / "box.jpg").save(photos / "other.bmp")
+    (photos / "phone.heic").write_bytes(b"ftypheic")
+    assert launch.main(["prepare.images", f"image_input={photos}", f"output={tmp_path / 'out'}", "size=64"]) in (0, 2)
+    told = capsys.readouterr().err
+    assert "passed over: phone.heic" in told and "Traceback" not in told
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"box.png", "more_box.png", "other_bmp.png", "other_jfif.png"} <= written
+
+
 def test_pictures_are_never_replaced_by_their_results(photos, capsys):
     source = photos / "more" / "box.png"
     before = source.read_bytes()

@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     from openlrm.errors import UserError
     from openlrm.families.lrm import LRMConfig
     from openlrm.families.lrm.options import TrainLRMConfig
-    from openlrm.runners.infer.lrm import InferLRMConfig
+    from openlrm.runners.infer.config import InferConfig
     from openlrm.utils.images import load_image
 
 from openlrm.cameras import intrinsics_from_pixels, validate_pose
@@ -42,7 +42,7 @@ def camera(path: Path) -> None:
 
 
 def config(path: Path) -> None:
-    for schema in (TrainLRMConfig, InferLRMConfig):
+    for schema in (TrainLRMConfig, InferConfig):
         load_config(schema, [path])
 
 

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from openlrm.errors import UserError
 from openlrm.utils.images import (
     cubic_taps,
     load_image,
+    load_pixels,
     load_rgba,
     load_rgba8,
     pad_to_square,
     resize_bicubic,
     save_image,
 )
+from openlrm.utils.picture_kinds import read_suffixes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lpips.npz"
 RNG = np.random.default_rng(0)
@@ -228,3 +230,107 @@ def test_taps_are_the_rows_of_the_resize():
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
     mixed = (weights * line[indices, 0]).sum(axis=1)
     np.testing.assert_allclose(mixed, resize_bicubic(line, (23, 1))[4:16, 0], atol=1e-6)
+
+
+def profile(primaries: str) -> bytes:
+    """A colour profile: sRGB's, or one whose red and green have changed places, as no picture has it by chance."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    if primaries == "swapped":
+        count = int.from_bytes(data[128:132], "big")
+        tags = {bytes(data[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
+        red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+        data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "palette with a hole"])
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_profiles_are_converted_to_srgb(tmp_path, mode, suffix):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[:2], pixels[2:] = (220, 40, 60), (30, 90, 200)
+    image = Image.fromarray(pixels).convert("RGBA" if mode == "RGBA" else "RGB")
+    options = {"icc_profile": profile("swapped"), "lossless": True}
+    if mode == "RGBA":
+        image.putalpha(128)
+    elif mode != "RGB":
+        if suffix != "png":
+            return
+        image = image.quantize(4)
+        options |= {"transparency": image.getpixel((0, 0))} if "hole" in mode else {}
+    loaded = load_pixels(saved(tmp_path, image, f"x.{suffix}", **options))
+    expected = pixels[..., [1, 0, 2]] / 255
+    np.testing.assert_allclose(loaded[2:, :, :3], expected[2:], atol=2 / 255)
+    np.testing.assert_allclose(loaded[:2, :, :3], expected[:2], atol=2 / 255)
+    if mode in ("RGBA", "palette with a hole"):
+        np.testing.assert_allclose(loaded[3, 3, 3], 1 if "hole" in mode else 128 / 255)
+        assert loaded[0, 0, 3] == (0 if "hole" in mode else np.float32(128 / 255))
+    # sRGB's own profile changes nothing, not even by rounding.
+    options["icc_profile"] = profile("sRGB")
+    np.testing.assert_array_equal(
+        load_pixels(saved(tmp_path, image, f"x.{suffix}", **options)),
+        load_pixels(saved(tmp_path, image, f"y.{suffix}", **(options | {"icc_profile": None}))),
+    )
+
+
+def test_a_profile_that_is_none_is_a_warning(tmp_path, caplog):
+    pixels = RNG.integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    grey = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for data in (b"nothing", profile("sRGB")[:100], grey):
+        loaded = load_image(saved(tmp_path, Image.fromarray(pixels), icc_profile=data))
+        np.testing.assert_array_equal(loaded, pixels / np.float32(255))
+    assert "taken for sRGB" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["x.jfif", "x.jpe", "x.gif", "x.bmp", "x.tiff", "x.avif"])
+def test_other_kinds_that_pillow_reads(tmp_path, name):
+    if Path(name).suffix not in read_suffixes():
+        pytest.skip("this Pillow cannot read it")
+    pixels = np.full((16, 12, 3), (200, 30, 60), np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / name, format="JPEG" if name in ("x.jfif", "x.jpe") else None)
+    np.testing.assert_allclose(load_image(tmp_path / name), pixels / 255, atol=0.03)
+
+
+def test_floats_are_no_colours(tmp_path):
+    Image.fromarray(np.full((3, 3), 7.5, np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(UserError, match=r"no colours \(float\)"):
+        load_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_exif_turn(tmp_path, turn):
+    pixels = RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = saved(tmp_path, Image.fromarray(pixels), exif=exif)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(load_pixels(path), upright / np.float32(255))
+    assert load_pixels(path, 3).shape == (3, 2, 3) if upright.shape[0] == 6 else (2, 3, 3)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_shrinking_is_smooth(tmp_path, channels):
+    """Stripes become grey, at every phase; sampling them would give stripes again. Clear colours do not bleed."""
+    pixels = np.zeros((300, 300, channels), np.float32)
+    pixels[:, ::2, :3] = 1
+    if channels == 4:
+        pixels[..., :3], pixels[:, ::2, 3] = (1, 0, 0), 1
+        pixels[:, 1::2, :3] = (0, 1, 0)
+    for source in (pixels, (pixels * 255).astype(np.uint8), Image.fromarray((pixels * 255).astype(np.uint8))):
+        small = load_pixels(source, 30)
+        assert small.shape == (30, 30, channels)
+        np.testing.assert_allclose(small[..., -1], 0.5, atol=0.02)
+        if channels == 4:
+            np.testing.assert_allclose(small[..., :3], np.broadcast_to([1, 0, 0], (30, 30, 3)), atol=0.01)
+    assert load_pixels(pixels, 300).shape == (300, 300, channels)
+    assert load_pixels(Image.new("RGB", (100_000, 2)), 50).shape == (1, 50, 3)
+
+
+def test_no_memory_is_the_pictures_fault(tmp_path, monkeypatch):
+    def full(image, longest=None):
+        raise MemoryError
+
+    monkeypatch.setattr("openlrm.utils.images.to_float", full)
+    with pytest.raises(UserError, match=r"not enough memory for the picture: .*x\.png"):
+        load_image(saved(tmp_path, Image.new("RGB", (2, 2))))

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from openlrm.errors import UserError
 from openlrm.utils import paths
-from openlrm.utils.paths import atomic_dir, atomic_path, check_apart, ensure_dir, list_images, unique_output_names
+from openlrm.utils.paths import (
+    atomic_dir,
+    atomic_path,
+    check_apart,
+    check_output,
+    ensure_dir,
+    list_images,
+    unique_output_names,
+)
 
 
 def names_in(folder):
@@ -236,3 +244,31 @@ def test_output_names_never_collide(inputs):
     names = unique_output_names(inputs, ".")
     assert len({name.casefold() for name in names}) == len(inputs)
     assert not any("/" in name for name in names)
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for path in ("new.txt", "file", "a/b/new.txt", "folder/new.txt"):
+        check_output(tmp_path / path)
+    for path in ("file/new.txt", "file/a/new.txt", "folder", "x" * 300):
+        with pytest.raises(UserError, match="cannot write|a folder or device stands"):
+            check_output(tmp_path / path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system here that only looks like one")
+def test_a_place_that_is_no_disk_is_told():
+    """Even root may not write there, though the rights say so."""
+    for path in ("/proc/new.txt", "/proc/a/b/new.txt"):
+        with pytest.raises(UserError, match="cannot write"):
+            check_output(path)
+    with pytest.raises(UserError, match="cannot write"):
+        ensure_dir("/proc/new")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_told_before(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="cannot write"):
+        check_output(tmp_path / "closed" / "new.txt")

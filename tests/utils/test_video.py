@@ -5,7 +5,7 @@ from PIL import Image
 
 from openlrm.errors import UserError
 from openlrm.utils import video as video_module
-from openlrm.utils.video import VIDEO_FORMATS, VideoWriter
+from openlrm.utils.video import VIDEO_FORMATS, VideoWriter, check_video
 
 
 def frames_of(count=6, height=48, width=64):
@@ -125,3 +125,32 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="first one"), VideoWriter(tmp_path / "x.gif", 10) as video:
         video.write(good)
         video.write(good[:-2])
+
+
+@pytest.mark.parametrize("kind", ["missing", "another program", "no program", "a folder"])
+@pytest.mark.parametrize("check", [check_video, lambda path: write(path, frames_of(1))], ids=["before", "at work"])
+def test_a_program_that_is_no_ffmpeg_is_told(tmp_path, monkeypatch, kind, check):
+    program = tmp_path / "ffmpeg"
+    if kind == "a folder":
+        program.mkdir()
+    elif kind != "missing":
+        program.write_text("#!/bin/sh\nexit 0\n" if kind == "another program" else "text")
+        program.chmod(0o755 if kind == "another program" else 0o644)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    with pytest.raises(UserError, match=rf"no ffmpeg to write \.mp4 \(.+\): IMAGEIO_FFMPEG_EXE={program}"):
+        check(tmp_path / "out" / "x.mp4")
+    check_video(tmp_path / "out" / "x.gif")
+    assert not (tmp_path / "out" / "x.mp4").exists()
+
+
+def test_check_makes_nothing_and_knows_what_may_be_replaced(tmp_path):
+    for suffix in VIDEO_FORMATS:
+        check_video(tmp_path / "new" / "deep" / f"x{suffix}")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "x.png", frames_of(2))
+    check_video(tmp_path / "x.png")
+    (tmp_path / "x" / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds other files \(letter\.txt\)"):
+        check_video(tmp_path / "x.png")
+    with pytest.raises(UserError, match="unknown video format"):
+        check_video(tmp_path / "x.avi")

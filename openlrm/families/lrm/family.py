@@ -71,10 +71,7 @@ class LRM(Family):
 
     def release(self, model: ModelLRM) -> Tensors:
         """Weights by the names of the released checkpoints."""
-        from openlrm.checkpoint import parameter_arrays
-        from openlrm.families.lrm.weights import to_release
-
-        return to_release(parameter_arrays(model), model.config.encoder_type)
+        return model.released()
 
     def source_size(self, config: dict[str, Any]) -> int | None:
         """By the sizes of the released models, then by an encoder that is written out."""

@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 
-from openlrm.checkpoint import load_model, locate_model, parameter_arrays, save_model
+from openlrm.checkpoint import load_model, locate_model, save_model
 from openlrm.errors import UserError
 from openlrm.families.lrm.config import LRMConfig
 from openlrm.families.lrm.weights import from_checkpoint, to_release
 from openlrm.nn.encoders import ImageEncoder
 from openlrm.nn.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
+from openlrm.nn.transformer.lora import base_parameters
 from openlrm.representations.triplane import TriplaneSynthesizer
 
 NAME = "lrm"
@@ -79,7 +81,12 @@ class ModelLRM(nn.Cell):
 
     def save_pretrained(self, folder: str, half: bool = False) -> None:
         """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32 or half of it."""
-        save_model(folder, self.config_dict, to_release(parameter_arrays(self), self.config.encoder_type), half)
+        save_model(folder, self.config_dict, self.released(), half)
+
+    def released(self) -> dict[str, np.ndarray]:
+        """Weights by the names of the released checkpoints, those of an adapter left out."""
+        arrays = {name: parameter.asnumpy() for name, parameter in base_parameters(self).items()}
+        return to_release(arrays, self.config.encoder_type)
 
     def construct(
         self,

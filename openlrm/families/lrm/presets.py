@@ -35,7 +35,7 @@ PRESETS = (
     Preset(
         "small",
         _config(96, 512, 12, 32, "dinov2_vits14_reg", 384),
-        parameters=0,
+        parameters=111_390_948,
         source_size=224,
         memory_gib=1.02,
         source=f"{_HUB.format(size='small')}; memory: {_MEASURED}",
@@ -43,7 +43,7 @@ PRESETS = (
     Preset(
         "base",
         _config(96, 768, 12, 48, "dinov2_vitb14_reg", 768),
-        parameters=0,
+        parameters=260_201_972,
         source_size=336,
         memory_gib=1.61,
         source=f"{_HUB.format(size='base')}; memory: {_MEASURED}",
@@ -51,7 +51,7 @@ PRESETS = (
     Preset(
         "large",
         _config(128, 1024, 16, 80, "dinov2_vitb14_reg", 768),
-        parameters=0,
+        parameters=452_138_004,
         source_size=448,
         memory_gib=None,
         source=f"{_HUB.format(size='large')}; memory: not measured",
@@ -73,9 +73,9 @@ PRESETS = (
             "encoder_feat_dim": 192,
             "encoder": {"img_size": 112, "patch_size": 14, "embed_dim": 192, "depth": 3, "num_heads": 3},
         },
-        parameters=0,
+        parameters=3_890_212,
         source_size=112,
-        memory_gib=None,
-        source="assets/openlrm-tiny-demo, configs/train-demo.yaml; memory: not measured",
+        memory_gib=0.55,
+        source="assets/openlrm-tiny-demo, configs/train-demo.yaml; memory: a process of its own, two cores",
     ),
 )

@@ -5,6 +5,8 @@ All functions take and give a dict of name -> array and read no files.
 
 import numpy as np
 
+from openlrm.errors import UserError
+
 Tensors = dict[str, np.ndarray]
 
 # Below `encoder.model.`: ours, then Hugging Face's. Entries with {i} stand for every block.
@@ -64,14 +66,15 @@ _STATE_NAMES = {
     "cur_step",
     "ema_decay",
 }
-_WRAPPERS = ("lrm_generator.", "network.", "module.")
+_WRAPPERS = ("lrm_generator.", "network.", "module.", "model.")
+_COMPILED = "_orig_mod."  # torch.compile puts it in front of whatever was compiled
 
 
 def from_checkpoint(tensors: Tensors, expected: set[str]) -> Tensors:
     """Names of any checkpoint of an LRM -> ours.
 
-    Takes off wrappers' prefixes (`lrm_generator.`), drops optimiser state and counters, turns MindSpore's norm
-    names gamma/beta into weight/bias, and unpacks an encoder in Hugging Face's layout.
+    Takes off wrappers' prefixes (`lrm_generator.`, torch.compile's `_orig_mod.`), drops optimiser state and counters,
+    turns MindSpore's norm names gamma/beta into weight/bias, and unpacks an encoder in Hugging Face's layout.
 
     Args:
         tensors: what the file holds.
@@ -79,9 +82,13 @@ def from_checkpoint(tensors: Tensors, expected: set[str]) -> Tensors:
 
     Returns:
         Renamed entries, values untouched.
+
+    Raises:
+        UserError: two entries of one name.
     """
     renamed: Tensors = {}
     for name, value in tensors.items():
+        name = name.replace(_COMPILED, "")
         while name.startswith(_WRAPPERS):
             name = name.split(".", 1)[1]
         if name in _STATE_NAMES or name.startswith(_STATE_PREFIXES):
@@ -90,6 +97,8 @@ def from_checkpoint(tensors: Tensors, expected: set[str]) -> Tensors:
             for theirs, ours in ((".gamma", ".weight"), (".beta", ".bias")):
                 if name.endswith(theirs) and name.removesuffix(theirs) + ours in expected:
                     name = name.removesuffix(theirs) + ours
+        if name in renamed:
+            raise UserError(f"{name} is there twice, with a prefix and without", hint="keep one of the two models")
         renamed[name] = value
     prefix = "encoder.model."
     encoder = {k.removeprefix(prefix): v for k, v in renamed.items() if k.startswith(prefix)}
@@ -101,7 +110,11 @@ def from_checkpoint(tensors: Tensors, expected: set[str]) -> Tensors:
 
 def encoder_from_published(tensors: Tensors) -> Tensors:
     """Names of a published encoder (Meta's DINOv2, Hugging Face's DINOv2 or ViT) -> ours, without a prefix."""
-    bare = {_strip(name, ("model.", "dinov2_with_registers.", "dinov2.", "vit.")): v for name, v in tensors.items()}
+    tensors = {name.replace(_COMPILED, ""): value for name, value in tensors.items()}
+    bare = {
+        _strip(name, ("module.", "model.", "dinov2_with_registers.", "dinov2.", "vit.")): v
+        for name, v in tensors.items()
+    }
     bare = {name: v for name, v in bare.items() if not name.startswith(_ENCODER_EXTRA)}
     if not any(name.startswith("embeddings.") for name in bare):
         return bare

@@ -2,17 +2,11 @@
 
 import numpy as np
 
+from openlrm.utils.cubic import keys_kernel
+
 # Cubic convolution parameter (Keys, 1981): -0.5 with antialiasing, -0.75 without, as the released weights expect.
 _CUBIC_ANTIALIAS = -0.5
 _CUBIC_PLAIN = -0.75
-
-
-def _cubic(x: np.ndarray, a: float) -> np.ndarray:
-    """Keys' cubic convolution kernel, support [-2, 2]."""
-    x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
 def resize_matrix(size_in: int, size_out: int, antialias: bool) -> np.ndarray:
@@ -28,12 +22,12 @@ def resize_matrix(size_in: int, size_out: int, antialias: bool) -> np.ndarray:
     centres = (np.arange(size_out) + 0.5) * scale
     if antialias:
         widen = max(scale, 1.0)
-        weights = _cubic((np.arange(size_in)[None, :] + 0.5 - centres[:, None]) / widen, _CUBIC_ANTIALIAS)
+        weights = keys_kernel((np.arange(size_in)[None, :] + 0.5 - centres[:, None]) / widen, _CUBIC_ANTIALIAS)
     else:
         weights = np.zeros((size_out, size_in))
         first = np.floor(centres - 0.5).astype(int) - 1
         for tap in range(4):
             source = first + tap
-            weight = _cubic(source + 0.5 - centres, _CUBIC_PLAIN)
+            weight = keys_kernel(source + 0.5 - centres, _CUBIC_PLAIN)
             np.add.at(weights, (np.arange(size_out), np.clip(source, 0, size_in - 1)), weight)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

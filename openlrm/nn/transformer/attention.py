@@ -29,6 +29,7 @@ class MultiHeadAttention(nn.Cell):
             self.k_proj_weight = _projection(dim, context_dim)
             self.v_proj_weight = _projection(dim, context_dim)
         self.out_proj = Linear(dim, dim, bias=False)
+        self.adapter = None  # or a Cell, see openlrm.nn.transformer.lora
 
     def construct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend; `context=None` is self-attention.
@@ -52,7 +53,11 @@ class MultiHeadAttention(nn.Cell):
             v = project_context(context, self.v_proj_weight)
         n, length, _ = x.shape
         q = linear(x.reshape(n * length, dim), q_weight).reshape(n, length, dim)
-        return project_output(attention(q, k, v, self.heads), self.out_proj.weight)
+        mixed = attention(q, k, v, self.heads)
+        y = project_output(mixed, self.out_proj.weight)
+        if self.adapter is not None:
+            y = self.adapter(mixed, y)
+        return y
 
 
 def _projection(out_features: int, in_features: int) -> Parameter:

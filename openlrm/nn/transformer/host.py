@@ -60,12 +60,12 @@ def _run(layer: TriplaneLayer, x, length: int, context, keys: int, norms: list[n
     query, key, value = _projections(layer.cross_attn)
     q = fused.product(fused.normed(x, norms[0], epsilon, narrow), query, wide[:heads])
     k, v = (fused.product(context, weight, fused.panels(len(weight), keys)) for weight in (key, value))
-    fused.add_product(x, fused.attend(q, k, v, keys, narrow), host_array(layer.cross_attn.out_proj.weight))
+    fused.add_product(x, fused.attend(q, k, v, keys, narrow), _output(layer.cross_attn))
 
     weight = host_array(layer.self_attn.in_proj_weight)
     qkv = fused.product(fused.normed(x, norms[1], epsilon, narrow), weight, wide[: 3 * heads])
     mixed = fused.attend(*np.split(qkv, 3), length, narrow)
-    fused.add_product(x, mixed, host_array(layer.self_attn.out_proj.weight))
+    fused.add_product(x, mixed, _output(layer.self_attn))
 
     first, last = layer.mlp[0], layer.mlp[3]
     weight, bias = map(host_array, (first.weight, first.bias))
@@ -78,6 +78,12 @@ def _projections(attention) -> tuple[np.ndarray, ...]:
     if attention.packed:
         return tuple(np.split(host_array(attention.in_proj_weight), 3))
     return tuple(map(host_array, (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)))
+
+
+def _output(attention) -> np.ndarray:
+    """Weight of the output projection, with its adapter."""
+    weight = host_array(attention.out_proj.weight)
+    return weight if attention.adapter is None else attention.adapter.host_weight(weight)
 
 
 def _modulated(norm: ModLN, active: np.ndarray) -> np.ndarray:

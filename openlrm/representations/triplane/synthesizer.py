@@ -84,7 +84,7 @@ class TriplaneSynthesizer(nn.Cell):
         noise, u = stratified_noise.reshape(total, count), importance_u.reshape(total, count)
         near, far = near.reshape(-1), far.reshape(-1)
         # The loops round differently, which importance sampling makes up to 2e-5 of a colour. Outside training this
-        # renderer stays with what other modes and devices compute; openlrm.inference has the fast one.
+        # renderer stays with what other modes and devices compute; `Triplane` has the fast one.
         if self.training and marches_on_host():
             mixed = self._march_on_host(planes, origins, directions, near, far, noise, u)
         else:

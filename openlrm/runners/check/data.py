@@ -56,11 +56,14 @@ class CheckData(Runner):
         """Inspect; the exit code is 1 when there are problems."""
         from openlrm.datasets.index import compare_list
         from openlrm.datasets.storage import open_place
-        from openlrm.utils.paths import atomic_path
+        from openlrm.utils.paths import atomic_path, check_output
 
         cfg = self.config
         setup_logging()
         root = open_place(cfg.root)
+        for path in (cfg.write_meta, cfg.sheet_objects and self._sheet(root)):
+            if path:
+                check_output(path)
         uids, problems = compare_list(root, cfg.meta_path)
         _show(problems)
         reports = []
@@ -94,6 +97,9 @@ class CheckData(Runner):
         with ProcessPoolExecutor(self.config.num_workers) as pool:
             yield from bar(pool.map(inspect, uids, chunksize=4))
 
+    def _sheet(self, root: Place) -> str:
+        return self.config.sheet or f"outputs/check/{root.name or 'objects'}.png"
+
     def _draw(self, root: Place, reports: list[ObjectReport]) -> None:
         from openlrm.datasets.contact_sheet import draw_sheet
 
@@ -103,7 +109,7 @@ class CheckData(Runner):
         count = min(self.config.sheet_objects, len(reports))
         suspects = _spread(suspects, min(len(suspects), max(count // 2, count - len(others))))
         chosen = suspects + _spread(others, count - len(suspects))
-        path = self.config.sheet or f"outputs/check/{root.name or 'objects'}.png"
+        path = self._sheet(root)
         draw_sheet(path, root, chosen)
         print(f"wrote {path}: the axes must stick to the objects")
 

@@ -10,7 +10,7 @@ from openlrm.evaluation.config import EvalConfig
 from openlrm.runners.base import Runner
 from openlrm.runners.dry_run import model_fact, output_facts, print_config, print_facts
 from openlrm.utils.logging import get_logger, setup_logging
-from openlrm.utils.paths import ensure_dir
+from openlrm.utils.paths import check_output, ensure_dir
 from openlrm.utils.run_files import Training, read_training
 
 if TYPE_CHECKING:
@@ -62,10 +62,12 @@ class EvalLRM(Runner):
         cameras = self._cameras(training)
         meshes = find_meshes(cfg.mesh_root, uids)
         mean_object = self._mean_object(roots, cameras)
+        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / located.version
+        if not cfg.dry_run:
+            check_output(folder / "metrics.json")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world()
         reconstructor = Reconstructor.load(located, cfg.source_size)
-        folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / located.version
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]

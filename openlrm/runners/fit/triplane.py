@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from openlrm.config import option
 from openlrm.errors import UserError
-from openlrm.geometry.mesh_options import MeshOptions
+from openlrm.fitting.config import FIXED, FitTriplaneConfig
 from openlrm.runners.base import Runner
-from openlrm.utils.logging import LEVELS, get_logger, setup_logging
+from openlrm.utils.logging import get_logger, setup_logging
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from openlrm.datasets import PosedViews
@@ -21,70 +20,6 @@ if TYPE_CHECKING:
     from openlrm.training.trainer import Trainer
 
 logger = get_logger(__name__)
-
-# A fit that goes on may not differ in these: its state would not fit, or the draws would be others.
-_FIXED = (
-    "data_root",
-    "uid",
-    "model_name",
-    "planes_input",
-    "triplane_dim",
-    "triplane_res",
-    "samples_per_ray",
-    "steps",
-    "region_size",
-    "plane_rate",
-    "decoder_rate",
-    "mask_weight",
-    "tv_weight",
-    "kept_views",
-    "seed",
-    "use_ema",
-)
-
-
-@dataclass
-class _FitOptions:
-    data_root: str = option(help="folder of objects in the Objaverse layout (see openlrm.datasets.objaverse)")
-    uid: str = option(help="the object, a folder of data_root")
-    model_name: Optional[str] = option(None, "start from this model's prediction for view 0")  # noqa: UP045
-    source_size: Optional[int] = option(  # noqa: UP045
-        None, "side in pixels of the model's input; what the model was made for without it", minimum=16
-    )
-    planes_input: Optional[str] = option(None, "start from this triplane file: go on with an earlier fit")  # noqa: UP045
-    triplane_dim: int = option(32, "channels of a plane (random start)", minimum=1, maximum=256)
-    triplane_res: int = option(64, "side in texels of a plane (random start)", minimum=4, maximum=1024)
-    samples_per_ray: int = option(64, "samples on a ray, half coarse and half fine (random start)", minimum=8)
-    steps: int = option(1000, "optimisation steps", minimum=1)
-    region_size: int = option(8, "side in pixels of the region rendered of every view in a step", minimum=1)
-    plane_rate: float = option(0.05, "first learning rate of the planes", minimum=0)
-    decoder_rate: float = option(0.01, "first learning rate of the decoder", minimum=0)
-    mask_weight: float = option(0.05, "weight of the cross-entropy of opacity and alpha", minimum=0)
-    tv_weight: float = option(0.002, "weight of the planes' total variation", minimum=0)
-    use_ema: bool = option(False, "keep a moving average of planes and decoder, which is the result then")
-    ema_decay: float = option(0.99, "of the moving average", minimum=0, maximum=1)
-    save_steps: int = option(200, "steps between checkpoints; an interruption makes one too", minimum=1)
-    resume: bool = option(False, "go on with the fit in the folder of the results, where it stopped")
-    kept_views: int = option(8, "views, evenly spread, that are not fitted to and measure the result", minimum=0)
-    seed: int = option(0, "of the start and of every draw", minimum=0)
-    output: Optional[str] = option(None, "folder of the results; outputs/fit/<uid> without it")  # noqa: UP045
-    export_video: bool = option(False, "write the turntable video")
-    export_mesh: bool = option(False, "write the mesh")
-    render_size: int = option(192, "side in pixels of a frame of the video", minimum=8, maximum=4096)
-    render_views: int = option(160, "frames of the turntable", minimum=1)
-    render_fps: int = option(40, "frames per second", minimum=1, maximum=240)
-    video_format: str = option("mp4", "kind of video", choices=["mp4", "mov", "gif", "webm", "png"])
-    mesh_format: str = option("glb", "kind of mesh file", choices=["ply", "obj", "glb", "stl"])
-    device_target: Optional[str] = option(  # noqa: UP045
-        None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
-    )
-    mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])
-    logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
-
-
-@dataclass
-class FitTriplaneConfig(MeshOptions, _FitOptions):
-    """Options of `fit.triplane`; fields of the last base come first."""
 
 
 class FitTriplane(Runner):
@@ -110,6 +45,8 @@ class FitTriplane(Runner):
             raise UserError("model_name and planes_input are two different starts", hint="give one of them")
         if cfg.export_mesh:
             cfg.mesh_settings().check(f"{cfg.uid}.{cfg.mesh_format}")
+        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
+        self._check_outputs(output)
         import numpy as np
 
         from openlrm.fitting.triplane import TriplaneFitTask
@@ -123,7 +60,6 @@ class FitTriplane(Runner):
         fitted = np.setdiff1d(np.arange(len(views)), kept)
         weights = (cfg.mask_weight, cfg.tv_weight, cfg.plane_rate, cfg.decoder_rate)
         task = TriplaneFitTask(self._start(views), views.take(fitted), cfg.region_size, *weights, cfg.seed, cfg.uid)
-        output = Path(cfg.output or f"outputs/fit/{cfg.uid}")
         trainer = self._trainer(task, output)
         start = time.monotonic()
         code = trainer.run()
@@ -142,6 +78,16 @@ class FitTriplane(Runner):
             self._export(scene, output)
         return 0
 
+    def _check_outputs(self, output: Path) -> None:
+        from openlrm.utils.video import check_video
+
+        for name in ("planes.safetensors", "metrics.json", "comparison.png"):
+            check_output(output / name)
+        if self.config.export_video:
+            check_video(output / f"{self.config.uid}.{self.config.video_format}")
+        if self.config.export_mesh:
+            check_output(output / f"{self.config.uid}.{self.config.mesh_format}")
+
     def _trainer(self, task: TriplaneFitTask, output: Path) -> Trainer:
         """The loop, at its beginning or where an earlier one stopped."""
         from openlrm.config import save_config
@@ -155,7 +101,7 @@ class FitTriplane(Runner):
         if cfg.resume:
             if not (output / CONFIG).is_file():
                 raise UserError("no fit to go on with", output, "leave resume out to start one")
-            changed = {k: pair for k, pair in changed_options(output, cfg).items() if k in _FIXED}
+            changed = {k: pair for k, pair in changed_options(output, cfg).items() if k in FIXED}
             if changed:
                 listed = ", ".join(f"{key} {then} -> {now}" for key, (then, now) in changed.items())
                 raise UserError(f"options differ from the fit's: {listed}", output, "give those it began with")

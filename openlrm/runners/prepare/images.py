@@ -10,7 +10,7 @@ from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.runners.base import Runner
 from openlrm.utils.logging import LEVELS, get_logger, setup_logging
-from openlrm.utils.paths import check_apart, list_images, unique_output_names
+from openlrm.utils.paths import check_apart, check_output, list_images, unique_output_names
 
 logger = get_logger(__name__)
 
@@ -55,6 +55,7 @@ class PrepareImages(Runner):
         setup_logging(cfg.logger)
         check_apart(cfg.image_input, cfg.output)
         images = list_images(cfg.image_input, [cfg.output])
+        check_output(Path(cfg.output) / "picture.png")
         ways: Counter[str] = Counter()
         failed = 0
         for image, name in zip(images, unique_output_names(images, cfg.image_input), strict=True):

@@ -95,13 +95,15 @@ class RenderObjaverse(Runner):
         from openlrm.factory.data_card import write_data_card
         from openlrm.factory.outcome import take_stock, write_lists
         from openlrm.factory.render_log import read_logs
-        from openlrm.utils.paths import ensure_dir
+        from openlrm.utils.paths import check_output, ensure_dir
 
         cfg = self.config
         setup_logging()
         output = Path(cfg.output)
         if cfg.pack is not None and Path(cfg.pack).exists():
             raise UserError("the pack is there already", cfg.pack, "remove it or choose another folder")
+        if cfg.pack is not None:
+            check_output(cfg.pack)
         if not cfg.finish_only:
             self._render(ensure_dir(output).resolve())
         elif not output.is_dir():

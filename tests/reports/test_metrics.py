@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from openlrm.metrics import IMAGE_METRICS, compare_meshes, mask_iou, metrics_among, psnr, ssim
+from openlrm.metrics import compare_meshes, mask_iou, psnr, ssim
+from openlrm.reports.metrics import IMAGE_METRICS, metrics_among
 
 
 def table(*keys):
