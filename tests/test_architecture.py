@@ -32,6 +32,7 @@ LEVELS = {
     "openlrm.datasets": 2,
     "openlrm.nn.transformer": 2,
     "openlrm.nn.encoders": 2,
+    "openlrm.representations.gaussians": 2,
     "openlrm.representations.triplane": 2,
     "openlrm.families.lrm": 3,
     "openlrm.models.registry": 3,
