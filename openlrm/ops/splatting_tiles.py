@@ -5,6 +5,7 @@ Gaussian without opacity. Tiles are composited some at a time, and again in the 
 (tiles, K, pixels) is kept.
 """
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -83,13 +84,19 @@ class Composite(nn.Cell):
         super().__init__()
         columns = -(-width // TILE)
         tiles = columns * -(-height // TILE)
-        step = max(1, _BLOCK_NUMBERS // (length * _PIXELS))
-        self.blocks = tuple((first, min(first + step, tiles)) for first in range(0, tiles, step))
-        tile, pixel = np.arange(tiles)[:, None, None], np.arange(_PIXELS)
+        most = max(1, _BLOCK_NUMBERS // (length * _PIXELS))
+        self.blocks = -(-tiles // most)
+        # Blocks of one size; the last ones' places beyond the last tile are for a tile without Gaussians.
+        step = -(-tiles // self.blocks)
+        order = np.minimum(np.arange(self.blocks * step), tiles).reshape(self.blocks, step)
+        self.order, self.first = Tensor(order.astype(np.int32)), Tensor(0, ms.int32)
+        self.nothing = Tensor(np.zeros((tiles + 1, _PIXELS, 5), np.float32))
+        tile, pixel = np.arange(tiles + 1)[:, None, None], np.arange(_PIXELS)
         self.x = Tensor((tile % columns * TILE + pixel % TILE + 0.5).astype(np.float32))
         self.y = Tensor((tile // columns * TILE + pixel // TILE + 0.5).astype(np.float32))
         # Primitives: in a bprop, graph mode does not compile the functions of `ops` that branch (MindSpore 2.10).
-        self.gather, self.add_up, self.select = ops.Gather(), ops.UnsortedSegmentSum(), ops.Select()
+        self.gather, self.put = ops.Gather(), ops.TensorScatterUpdate()
+        self.add_up, self.select = ops.UnsortedSegmentSum(), ops.Select()
         self.exp, self.both = ops.Exp(), ops.LogicalAnd()
         self.zeros, self.ones = ops.ZerosLike(), ops.OnesLike()
         self.join, self.join_columns = ops.Concat(0), ops.Concat(-1)
@@ -108,33 +115,41 @@ class Composite(nn.Cell):
         Returns:
             (T, 256, 5): red, green, blue, depth and alpha, sums over the Gaussians' weights.
         """
-        table, out = self._table(projected), []
-        for first, last in self.blocks:
-            gaussians = self.gather(table, lists[first:last], 0)
-            _, _, _, _, _, weights, _ = self._weights(gaussians, first, last)
-            out.append(self.mix_first(weights, self._seen(gaussians)))
-        return self.join(out)
+        table, lists = self._with_pad(projected), self._with_pad(lists, projected.shape[0])
+        out, block = self.nothing, self.first
+        # A loop of the graph's own: one that is unrolled keeps the results of all blocks (MindSpore 2.10).
+        while block < self.blocks:
+            tiles = self.gather(self.order, block, 0)
+            gaussians = self.gather(table, self.gather(lists, tiles, 0), 0)
+            _, _, _, _, _, weights, _ = self._weights(gaussians, tiles)
+            out = self.put(out, tiles.reshape(-1, 1), self.mix_first(weights, self._seen(gaussians)))
+            block = block + 1
+        return out[:-1]
 
     def bprop(self, projected: Tensor, lists: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of the Gaussians, and none of the lists."""
-        table, parts = self._table(projected), []
-        for first, last in self.blocks:
-            gaussians = self.gather(table, lists[first:last], 0)
-            parts.append(self._gradient(gaussians, dout[first:last], first, last))
-        gradient = self.add_up(self.join(parts).reshape(-1, table.shape[1]), lists.reshape(-1), projected.shape[0] + 1)
-        return gradient[: projected.shape[0]], self.zeros(lists)
+        table, padded = self._with_pad(projected), self._with_pad(lists, projected.shape[0])
+        dout, gradient, block = self._with_pad(dout), self.zeros(table), self.first
+        while block < self.blocks:
+            tiles = self.gather(self.order, block, 0)
+            which = self.gather(padded, tiles, 0)
+            part = self._gradient(self.gather(table, which, 0), self.gather(dout, tiles, 0), tiles)
+            gradient = gradient + self.add_up(part.reshape(-1, table.shape[1]), which.reshape(-1), table.shape[0])
+            block = block + 1
+        return gradient[:-1], self.zeros(lists)
 
-    def _table(self, projected: Tensor) -> Tensor:
-        """The Gaussians and one without opacity."""
-        return self.join((projected, self.zeros(projected[:1])))
+    def _with_pad(self, rows: Tensor, pad: int = 0) -> Tensor:
+        """(N + 1, ...): one more row, of a number."""
+        return self.join((rows, self.zeros(rows[:1]) + pad))
 
     def _seen(self, gaussians: Tensor) -> Tensor:
         """(B, K, 5): red, green, blue, depth, 1."""
         return self.join_columns((gaussians[..., _GEOMETRY:], self.ones(gaussians[..., :1])))
 
-    def _weights(self, gaussians: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
+    def _weights(self, gaussians: Tensor, tiles: Tensor) -> tuple[Tensor, ...]:
         """Dx, dy, fall, alpha, light before each Gaussian, weight, where alpha counts; (B, K, 256)."""
-        dx, dy = self.x[first:last] - gaussians[..., 0:1], self.y[first:last] - gaussians[..., 1:2]
+        x, y = self.gather(self.x, tiles, 0), self.gather(self.y, tiles, 0)
+        dx, dy = x - gaussians[..., 0:1], y - gaussians[..., 1:2]
         power = gaussians[..., 2:3] * dx * dx + 2 * gaussians[..., 3:4] * dx * dy + gaussians[..., 4:5] * dy * dy
         fall = self.exp(-0.5 * power)
         full = gaussians[..., 5:6] * fall
@@ -147,9 +162,9 @@ class Composite(nn.Cell):
         weights = self.select(added, before * alpha, zeros)
         return dx, dy, fall, alpha, before, weights, self.both(added, full < _MOST)
 
-    def _gradient(self, gaussians: Tensor, dout: Tensor, first: int, last: int) -> Tensor:
+    def _gradient(self, gaussians: Tensor, dout: Tensor, tiles: Tensor) -> Tensor:
         """(B, K, 10), given that of the pixels (B, 256, 5)."""
-        dx, dy, fall, alpha, before, weights, counts = self._weights(gaussians, first, last)
+        dx, dy, fall, alpha, before, weights, counts = self._weights(gaussians, tiles)
         value = self.mix_last(self._seen(gaussians), dout)
         dalpha = before * value - self.behind(weights * value, 1) / (1 - alpha)
         dalpha = self.select(counts, dalpha, self.zeros(dalpha))

@@ -314,14 +314,16 @@ def test_what_is_dropped_is_counted_and_told(caplog):
     assert set(kept) <= set(nearest[: 100 - short.dropped]), "the nearest are kept"
 
 
-def test_tiles_are_composited_some_at_a_time(monkeypatch):
+@pytest.mark.parametrize("form", ["operations", "graph"])
+def test_tiles_are_composited_some_at_a_time(monkeypatch, form):
+    """Nine tiles, two at a time: the last block has a place to spare."""
     from openlrm.ops import splatting_tiles
 
     size, arrays, background = (40, 40), random_gaussians(50), np.ones(3, np.float32)
     weights = [np.ones((channels, *size), np.float32) for channels in (3, 1, 1)]
     at_once = value_and_gradients("operations", arrays, HERE, LENS, size, background, weights)
     monkeypatch.setattr(splatting_tiles, "_BLOCK_NUMBERS", 2 * 64 * 256)
-    in_parts = value_and_gradients("operations", arrays, HERE, LENS, size, background, weights)
+    in_parts = value_and_gradients(form, arrays, HERE, LENS, size, background, weights)
     for found, wanted in zip(in_parts[0] + in_parts[1], at_once[0] + at_once[1], strict=True):
         near(found, wanted, 1e-6)
 
@@ -390,3 +392,17 @@ def test_random_scenes_equal_the_loop(seed, scale, height, width):
     for part, other in zip(found, wanted, strict=True):
         assert (np.abs(part - other) > 1e-5).mean() < 0.01
         np.testing.assert_allclose(part, other, atol=0.02)
+
+
+def test_golden_views_of_golden_gaussians(shared_dir):
+    """What GeoLRM's miniature sees of two objects, three views each."""
+    with np.load(shared_dir / "golden" / "geolrm" / "golden.npz") as golden:
+        for item, view in np.ndindex(2, 3):
+            arrays = [golden[f"gaussians_{name}"][item] for name in host.NAMES]
+            k = golden["target_K"][item, view]
+            lens = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2]])
+            pose, background = golden["target_c2w"][item, view], golden["target_background"]
+            for name, part in zip(
+                ("rgb", "depth", "alpha"), host.render(*arrays, pose, lens, (32, 32), background), strict=True
+            ):
+                near(part, golden[f"render_{name}"][item, view], 1e-5)
