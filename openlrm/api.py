@@ -35,7 +35,7 @@ def reconstruct(
         image: path, open file, PIL picture, or array (H, W, 3) or (H, W, 4), uint8 or float in [0, 1]; or a list of
             such pictures.
         model: a release or run folder, checkpoint file or hub id; or what `load_model` gave, for many pictures;
-            the demonstration model of the repository without it.
+            the demonstration model without it.
         cameras: (K,) that took the pictures; for one picture the canonical camera without it.
         background: how the object is cut out, see `openlrm.preprocess.prepare_picture`.
         recentre: centre and scale the object as the models expect it; without it an object that is cut out stays
@@ -103,16 +103,19 @@ def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Rep
 
 
 def default_model() -> Path:
-    """Folder of the demonstration model.
+    """Folder of the demonstration model: in the installed package, or in the clone this package is in.
 
     Raises:
-        UserError: it is not in this installation.
+        UserError: it is in neither.
     """
-    folder = Path(__file__).resolve().parents[1] / "assets" / _DEMO
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            "the demonstration model is not in this installation",
-            folder,
-            "name a model: a folder, a checkpoint, or a hub id such as zxhezexin/openlrm-obj-small-1.1",
-        )
-    return folder
+    package = Path(__file__).resolve().parent
+    places = (package / "demo" / _DEMO, package.parent / "assets" / _DEMO)
+    for folder in places:
+        if (folder / "config.json").is_file():
+            return folder
+    raise UserError(
+        "the demonstration model is not in this installation",
+        places[0],
+        f"name a model: assets/{_DEMO} of the repository, another folder, a checkpoint, or a hub id such as "
+        "zxhezexin/openlrm-obj-small-1.1",
+    )

@@ -133,6 +133,10 @@ def test_which_model(monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / "config.json").touch()
     assert api.default_model() == folder
+    installed = tmp_path / "openlrm" / "demo" / "openlrm-tiny-demo"
+    installed.mkdir(parents=True)
+    (installed / "config.json").touch()
+    assert api.default_model() == installed, "that of the package comes first"
     with pytest.raises(UserError, match="model not found"):
         openlrm.reconstruct(SAMPLES / "knight.png", tmp_path / "none")
 

@@ -86,7 +86,10 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {module_name(path): path for path in sorted((REPO / "openlrm").rglob("*.py"))}
+FOR_BLENDER = REPO / "openlrm" / "factory" / "blender_scripts"
+"""Files that Blender's own Python runs; no modules of the package."""
+
+FILES = {module_name(path): path for path in sorted((REPO / "openlrm").rglob("*.py")) if path.parent != FOR_BLENDER}
 
 
 def part_of(module: str) -> str | None:

@@ -49,6 +49,26 @@ def test_licences_are_installed_too(pyproject):
     assert set(pyproject["project"]["license-files"]) == {path.name for path in REPO.glob("LICENSE*")}
 
 
+def test_data_files_are_installed_too(pyproject):
+    declared = pyproject["tool"]["setuptools"]["package-data"]
+    modules = set(REPO.glob("openlrm/**/__init__.py"))
+    covered = {
+        path
+        for package, patterns in declared.items()
+        for pattern in patterns
+        for path in REPO.joinpath(*package.split(".")).glob(pattern)
+    }
+    left_out = [
+        path.relative_to(REPO)
+        for path in (REPO / "openlrm").rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and (path.suffix != ".py" or path.parent / "__init__.py" not in modules)
+        and path not in covered
+    ]
+    assert left_out == [], "name them in pyproject.toml, [tool.setuptools.package-data]"
+
+
 def test_version_has_one_source(pyproject):
     assert pyproject["project"]["dynamic"] == ["version"]
     assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "openlrm.__version__"}

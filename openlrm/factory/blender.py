@@ -11,20 +11,22 @@ from pathlib import Path
 
 from openlrm.errors import UserError
 
+SCRIPT = Path(__file__).resolve().parent / "blender_scripts" / "blender_script.py"
+"""What Blender's own Python runs: files beside each other, which import nothing of this package."""
+
 _HINT = "pip install bpy with Python 3.11, or give blender=/path/to/blender (or a Python that has bpy)"
 _SECONDS = 120
 
 
 def find_script(path: str | None) -> Path:
-    """Return the Blender script: the given one, or that of the checkout this package is in.
+    """Return the Blender script: the given one, or this package's.
 
     Raises:
         UserError: it is not there.
     """
-    default = Path(__file__).resolve().parents[2] / "scripts" / "data" / "objaverse" / "blender_script.py"
-    script = Path(path) if path else default
+    script = Path(path) if path else SCRIPT
     if not script.is_file():
-        raise UserError("no Blender script", script, "give script=.../scripts/data/objaverse/blender_script.py")
+        raise UserError("no Blender script", script, f"leave script out, or give one like {SCRIPT}")
     return script.resolve()
 
 

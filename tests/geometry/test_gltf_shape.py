@@ -16,7 +16,7 @@ from openlrm.errors import UserError
 from openlrm.evaluation.meshes import read_mesh
 from openlrm.geometry.gltf_shape import read_gltf_shape
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts/data/objaverse"
+SCRIPTS = Path(__file__).resolve().parents[2] / "openlrm/factory/blender_scripts"
 
 # The cube [-0.5, 0.5]^3.
 CORNERS = np.float32([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])

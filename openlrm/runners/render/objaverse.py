@@ -57,7 +57,7 @@ class RenderObjaverseConfig:
     )
     finish_only: bool = option(False, "render nothing: write the lists and the data card of what is there")
     blender: Optional[str] = option(None, "Blender, or a Python with bpy; found if left out")  # noqa: UP045
-    script: Optional[str] = option(None, "the Blender script; that of the checkout if left out")  # noqa: UP045
+    script: Optional[str] = option(None, "the Blender script; that of this package if left out")  # noqa: UP045
     render: RenderSettings = option(RenderSettings, "how objects are rendered")
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from openlrm.datasets import read_object
 from openlrm.datasets.inspection import inspect_object
 from openlrm.geometry.mesh_io import is_former_obj
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/data/objaverse/blender_script.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "openlrm/factory/blender_scripts/blender_script.py"
 QUICK = ("--resolution", "64", "--samples", "4", "--views", "4", "--threads", "1")
 
 with_blender = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="bpy (Blender) is not installed")

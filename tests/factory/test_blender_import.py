@@ -15,7 +15,7 @@ from PIL import Image
 
 from openlrm.geometry.mesh_io import save_mesh
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/data/objaverse/blender_script.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "openlrm/factory/blender_scripts/blender_script.py"
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="bpy (Blender) is not installed")
 
