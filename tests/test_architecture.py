@@ -74,7 +74,7 @@ WITHOUT_MINDSPORE = (
     "launch",
 )
 
-DEVICE_CHOICE_ALLOWED = ("openlrm.ops", "openlrm.doctor")
+DEVICE_CHOICE_ALLOWED = ("openlrm.ops",)
 """Where the device may be asked for; everything else asks what kernels `ops` has."""
 
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "mcubes": "pymcubes", "yaml": "pyyaml"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from importlib import import_module, metadata
-from pathlib import Path
+from importlib import metadata
 
 from openlrm.doctor.report import Finding, note, ok, problem
 
@@ -24,15 +22,11 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*([^;]*)")
 _BOUND = re.compile(r"(>=|<=|==|<|>)\s*([\d.]+)")
 
 
-def check_dependencies(repository: Path) -> Finding:
-    """Whether every declared dependency is there in a version that fits.
-
-    Args:
-        repository: folder with pyproject.toml, for a clone that is not installed.
-    """
-    requirements = declared(repository)
+def check_dependencies() -> Finding:
+    """Whether every declared dependency is there in a version that fits."""
+    requirements = declared()
     if requirements is None:
-        return note("not compared with pyproject.toml: the project is not installed", "pip install -e .")
+        return note("not compared with what is declared: the project is not installed", "pip install -e .")
     found, wrong, install = [], [], []
     for requirement in requirements:
         name, bounds = _REQUIREMENT.match(requirement).groups()
@@ -56,12 +50,8 @@ def check_optional(name: str) -> Finding:
     return ok(f"{version} ({purpose})")
 
 
-def declared(repository: Path) -> list[str] | None:
-    """Requirements such as `numpy>=1.26,<2`, of a clone or else of the installation; None when neither tells."""
-    pyproject = repository / "pyproject.toml"
-    if sys.version_info >= (3, 11) and pyproject.is_file():
-        tomllib = import_module("tomllib")  # by name: Python 3.10 has none
-        return tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+def declared() -> list[str] | None:
+    """Requirements of the installed project such as `numpy>=1.26,<3`; None when it is not installed."""
     try:
         requirements = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
@@ -12,8 +11,6 @@ from openlrm.runners.base import Runner
 if TYPE_CHECKING:
     from openlrm.doctor import Report
     from openlrm.families.family import Golden
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Doctor(Runner):
         report.check("memory", checks.check_memory)
         report.check("disk", checks.check_disk)
         report.check("current folder", checks.check_writable)
-        report.check("packages", packages.check_dependencies, REPOSITORY)
+        report.check("packages", packages.check_dependencies)
         for name in packages.OPTIONAL:
             report.check(f"optional {name}", packages.check_optional, name)
         report.check("ascend", checks.check_ascend)

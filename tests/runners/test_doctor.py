@@ -172,16 +172,16 @@ def test_version_bounds(version, bounds, inside):
 
 def test_dependencies_that_do_not_fit(monkeypatch):
     requirements = ["pytest>=1,<1000", "numpy>=1000,<1001", "no-such-package-here>=2,<3"]
-    monkeypatch.setattr(packages, "declared", lambda _: requirements)
-    finding = packages.check_dependencies(REPO)
+    monkeypatch.setattr(packages, "declared", lambda: requirements)
+    finding = packages.check_dependencies()
     assert finding.status == "problem"
     assert "no-such-package-here is missing, >=2,<3 is asked for" in finding.text and "pytest" not in finding.text
     assert finding.hint == 'pip install "numpy>=1000,<1001" "no-such-package-here>=2,<3"'
 
 
-def test_nothing_declared_is_a_note(monkeypatch, tmp_path):
+def test_nothing_declared_is_a_note(monkeypatch):
     monkeypatch.setattr(packages, "_DISTRIBUTION", "no-such-package-here")
-    assert packages.check_dependencies(tmp_path).status == "note"
+    assert packages.check_dependencies().status == "note"
 
 
 def test_what_cannot_be_compared_is_infinitely_wrong():
