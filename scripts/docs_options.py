@@ -12,8 +12,8 @@ from pathlib import Path
 from openlrm.config import describe
 from openlrm.config.help import as_typed
 from openlrm.config.schema import groups, options, positionals
-from openlrm.launch import exit_code, find_runner
-from openlrm.runners import RUNNERS
+from openlrm.launch import exit_code
+from openlrm.runners import find_runner, runner_table
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "options"
 _NOTE = "<!-- Written by scripts/docs_options.py; change the schema, then run it again. -->\n"
@@ -22,7 +22,7 @@ _NOTE = "<!-- Written by scripts/docs_options.py; change the schema, then run it
 def pages() -> dict[str, str]:
     """Return the pages by file name: one for every runner, and index.md."""
     found = {"index.md": _index()}
-    for name in RUNNERS:
+    for name in runner_table():
         found[f"{name}.md"] = runner_page(name)
     return found
 
@@ -65,7 +65,7 @@ def _index() -> str:
         "`--key value`. Flags may leave out the groups where the last part is unique: `--epochs` is `train.epochs`. "
         "`null` is none; a list is written `[a,b]` or `a,b`.\n\n| runner | what it does |\n|---|---|"
     )
-    rows = (f"| [`{name}`]({name}.md) | {_cell(about)} |" for name, (_, about) in RUNNERS.items())
+    rows = (f"| [`{name}`]({name}.md) | {_cell(about)} |" for name, about in runner_table().items())
     return "\n".join([_NOTE, head, *rows]) + "\n"
 
 
