@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import openlrm
+from openlrm import __version__
 from openlrm.config import format_help, load_config, parse_command_line
 from openlrm.config.schema import nearest
 from openlrm.errors import UserError
@@ -130,7 +130,7 @@ def _dispatch(argv: list[str]) -> int | None:
         print(_list_runners(), end="")
         return 0
     if name == "--version":
-        print(f"openlrm {openlrm.__version__}")
+        print(f"openlrm {__version__}")
         return 0
     runner = find_runner(name)
     if runner is None:

@@ -227,6 +227,17 @@ def test_no_circle_between_modules():
     graphlib.TopologicalSorter(our_imports(types=False)).prepare()
 
 
+def test_nothing_inside_comes_from_the_front():
+    """`openlrm` hands out names of high parts; the graph above does not see through it."""
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in FILES.items()
+        for name in imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        if name.split(".")[0] == "openlrm" and name != "openlrm.__version__" and imported_module(name) is None
+    ]
+    assert wrong == []
+
+
 def test_packages_are_complete():
     walked = {info.name for info in pkgutil.walk_packages(openlrm.__path__, "openlrm.")}
     assert walked == set(FILES) - {"openlrm"}, "a folder without __init__.py, or a file that is no module"

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
-import openlrm
+from openlrm import __version__
 from openlrm.evaluation.config import EvalConfig
 from openlrm.evaluation.scores import INSIDE, PSNR_LIMIT
 
@@ -76,7 +76,7 @@ def build_protocol(
             "renderer": config.renderer,
             "machine": platform.platform(),
         },
-        "versions": {"openlrm": openlrm.__version__, "code": git_commit(), "python": platform.python_version()}
+        "versions": {"openlrm": __version__, "code": git_commit(), "python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in _PACKAGES},
         "options": dataclasses.asdict(config),
     }
