@@ -79,7 +79,7 @@ def infer(mode: int) -> None:
             shutil.copy(picture, pictures / f"{number:03d}.png")
         options = ["source_size=56", "render_size=32", "render_views=4", "mesh_size=32", "mesh_thres=0.5"]
         options += ["export_video=true", "export_mesh=true", "device_target=CPU", f"mode={mode}", "logger=error"]
-        options += [f"model_name={REPO / 'tests' / 'golden'}", f"image_input={pictures}"]
+        options += [f"model_name={REPO / 'openlrm' / 'families' / 'lrm' / 'golden'}", f"image_input={pictures}"]
         options += [f"{kind}_dump={folder}/out" for kind in ("video", "mesh", "planes")]
         sys.exit(main(["infer.lrm", *options]))
 
