@@ -1,6 +1,7 @@
 """`--dry_run`: what it prints is a config that can be used again, nothing is written."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ def dry(tmp_path, monkeypatch, capsys):
     """Run a command with --dry_run in an empty folder: its options as YAML reads them, and its comments."""
     monkeypatch.chdir(tmp_path)
 
-    def dry(*argv: str) -> tuple[dict, list[str]]:
-        assert launch.main([*argv, "--dry_run", "--device_target", "CPU"]) == 0
+    def dry(*argv: str, device: bool = True) -> tuple[dict, list[str]]:
+        assert launch.main([*argv, "--dry_run", *(("--device_target", "CPU") if device else ())]) == 0
         out = capsys.readouterr().out
         (tmp_path / "again.yaml").write_text(out)
         assert [path.name for path in tmp_path.rglob("*")] == ["again.yaml"]
@@ -51,6 +52,27 @@ def test_eval(dry, golden_dir):
         "writes outputs/eval/golden/release/metrics.json",
         f"writes outputs/eval/golden/release/sheets/{uid}.png",
     ]
+
+
+def test_render(dry, tmp_path_factory):
+    objects = tmp_path_factory.mktemp("objects")
+    for name in "abc":
+        (objects / f"{name}.glb").touch()
+    arguments = ("render.objaverse", f"input={objects}", "output=renders", f"blender={sys.executable}")
+    options, facts = dry(*arguments, "limit=2", "render.views=5", device=False)
+    assert (options["limit"], options["render"]["views"]) == (2, 5)
+    assert "blender_script.py" in facts[0] and "--views 5" in facts[0]
+    assert facts[1:] == ["2 objects to render, 0 there already, 0 given up"]
+
+
+def test_render_of_objaverse_fetches_nothing(dry, tmp_path_factory):
+    uids = tmp_path_factory.mktemp("lists") / "uids.txt"
+    uids.write_text("one\ntwo\nthree\n")
+    arguments = ("render.objaverse", f"objaverse={uids}", "output=renders", f"blender={sys.executable}")
+    _, facts = dry(*arguments, device=False)
+    assert facts[1] == "3 objects of Objaverse, those that are not there are fetched"
+    parts = [dry(*arguments, f"shard={part}/2", device=False)[1][1] for part in (1, 2)]
+    assert sum(int(fact.split()[0]) for fact in parts) == 3
 
 
 def test_train(dry, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from openlrm.errors import UserError
 from openlrm.factory.engines import ENGINES
 from openlrm.factory.settings import RenderSettings
 from openlrm.runners.base import Runner
+from openlrm.runners.dry_run import print_config, print_facts
 from openlrm.utils.logging import get_logger, setup_logging
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class RenderObjaverseConfig:
     )
     finish_only: bool = option(False, "render nothing: write the lists and the data card of what is there")
     blender: Optional[str] = option(None, "Blender, or a Python with bpy; found if left out")  # noqa: UP045
-    script: Optional[str] = option(None, "the Blender script; that of this package if left out")  # noqa: UP045
+        if cfg.dry_run:
+            return self._run_dry(output)
+        if cfg.pack is not None:
+            check_output(cfg.pack)
     render: RenderSettings = option(RenderSettings, "how objects are rendered")
 
     def __post_init__(self) -> None:
@@ -102,8 +106,13 @@ class RenderObjaverse(Runner):
         output = Path(cfg.output)
         if cfg.pack is not None and Path(cfg.pack).exists():
             raise UserError("the pack is there already", cfg.pack, "remove it or choose another folder")
+<<<<<<< ours
         if cfg.pack is not None:
             check_output(cfg.pack)
+=======
+        if cfg.dry_run:
+            return self._run_dry(output)
+>>>>>>> theirs
         if not cfg.finish_only:
             self._render(ensure_dir(output).resolve())
         elif not output.is_dir():
@@ -118,16 +127,36 @@ class RenderObjaverse(Runner):
             print(f"wrote {cfg.pack}: {len(pack_objects(output, cfg.pack))} objects packed")
         return 0 if outcome.train else 1
 
+    def _run_dry(self, output: Path) -> int:
+        """What `dry_run` prints instead of doing it; nothing is fetched and Blender is not started."""
+        from openlrm.factory.blender import find_blender, find_script
+        from openlrm.factory.driver import make_plan
+        from openlrm.factory.render_log import read_logs
+
+        cfg = self.config
+        print_config(cfg)
+        if cfg.finish_only:
+            print_facts([f"renders nothing, writes the lists and the data card of {output}"])
+            return 0
+        command = (*find_blender(cfg.blender, find_script(cfg.script)), *cfg.render.arguments())
+        if cfg.objaverse is None:
+            plan = make_plan(self._sources(), output, read_logs(output), cfg.retry_failed)
+            todo = f"{len(plan.todo)} objects to render, {plan.finished} there already, {len(plan.given_up)} given up"
+        else:
+            todo = f"{len(self._objaverse_uids())} objects of Objaverse, those that are not there are fetched"
+        print_facts([f"each by {shlex.join(command)}", todo])
+        return 0
+
     def _render(self, output: Path) -> None:
         from openlrm.factory.blender import check_blender, find_blender, find_script
         from openlrm.factory.driver import keep_settings, make_plan, run_plan
         from openlrm.factory.render_log import RenderLog, read_logs
-        from openlrm.factory.split import in_shard, parse_shard
+        from openlrm.factory.split import parse_shard
 
         cfg = self.config
         shard, count = parse_shard(cfg.shard)
         blender = find_blender(cfg.blender, find_script(cfg.script))
-        sources = self._sources(lambda uid: in_shard(uid, shard, count))
+        sources = self._sources()
         keep_settings(output, cfg.render)
         log = RenderLog(output, shard, count)
         try:
@@ -140,15 +169,25 @@ class RenderObjaverse(Runner):
         finally:
             log.close()
 
-    def _sources(self, is_ours: Callable[[str], bool]) -> list[Source]:
-        """Return the objects whose uids are ours; only these are downloaded."""
-        from openlrm.factory.sources import fetch_objaverse, find_sources, read_objaverse_uids
+    def _sources(self) -> list[Source]:
+        """Return the objects of our shard; only these are downloaded."""
+        from openlrm.factory.sources import fetch_objaverse, find_sources
 
         cfg = self.config
         if cfg.objaverse is None:
-            return [source for source in find_sources(cfg.input)[: cfg.limit] if is_ours(source.uid)]
-        uids = [uid for uid in read_objaverse_uids(cfg.objaverse)[: cfg.limit] if is_ours(uid)]
+            return [source for source in find_sources(cfg.input)[: cfg.limit] if self._is_ours(source.uid)]
+        uids = self._objaverse_uids()
         return fetch_objaverse(uids, self._workers()) if uids else []
+
+    def _objaverse_uids(self) -> list[str]:
+        from openlrm.factory.sources import read_objaverse_uids
+
+        return [uid for uid in read_objaverse_uids(self.config.objaverse)[: self.config.limit] if self._is_ours(uid)]
+
+    def _is_ours(self, uid: str) -> bool:
+        from openlrm.factory.split import in_shard, parse_shard
+
+        return in_shard(uid, *parse_shard(self.config.shard))
 
     def _job(self, output: Path, blender: list[str], source: Source) -> Job:
         from openlrm.factory.work import Job
