@@ -361,14 +361,14 @@ def test_a_picture_that_is_too_much_is_the_only_one_that_fails(infer, pictures, 
     Image.new("RGB", (300_000, 2), "white").save(pictures / "b" / "thin.png")
     dumps = infer(f"image_input={pictures}", "export_planes=true")
     assert len(list(dumps.rglob("*.safetensors"))) == 4
-    from openlrm.inference import reconstruct
+    from openlrm.families import reconstructor
 
     def prepare(image, size, name):
         if name.name == "thin.png":
             raise MemoryError
         return np.ones((1, 3, size, size), np.float32)
 
-    monkeypatch.setattr(reconstruct, "prepare_image", prepare)
+    monkeypatch.setattr(reconstructor, "prepare_image", prepare)
     shutil.rmtree(dumps)
     infer(f"image_input={pictures}", "export_planes=true", code=2)
     assert len(list(dumps.rglob("*.safetensors"))) == 3
