@@ -140,21 +140,22 @@ class TrainItems:
 
     def _read(self, number: int, rng: np.random.Generator) -> Item:
         """Compose an item, with the same draws again where reading failed and may succeed."""
-        start = rng.bit_generator.state
-        for wait in () if number in self._unreadable else WAITS:
+        start, failure = rng.bit_generator.state, None
+        # One that failed before is tried when it is drawn again, without waiting for it.
+        for wait in (None,) if number in self._unreadable else (*WAITS, None):
             try:
-                return self._compose(number, self._object(number), rng)
+                item = self._compose(number, self._object(number), rng)
             except (UserError, OSError) as error:
-                if not may_pass(error):
+                if wait is None or not may_pass(error):
+                    self._unreadable.add(number)
                     raise
-                logger.info("reading %s again: %s", self.uids[number], error)
+                failure = error
                 time.sleep(wait)
                 rng.bit_generator.state = start
-        try:
-            return self._compose(number, self._object(number), rng)
-        except (UserError, OSError):
-            self._unreadable.add(number)  # tried again when it is drawn again, without waiting
-            raise
+            else:
+                if failure is not None:
+                    logger.warning("%s had to be read again: %s", self.uids[number], failure)
+                return item
 
     def _compose(self, number: int, source: ObjaverseObject, rng: np.random.Generator) -> Item:
         config, region = self.config, self.config.render_region_size

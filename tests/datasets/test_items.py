@@ -301,11 +301,14 @@ READS = [(ObjaverseObject, "read_planes"), (ObjaverseObject, "read_pose"), (Mixt
 @pytest.mark.parametrize("error", [*HICCUPS, told(HICCUPS[0])], ids=repr)
 @pytest.mark.parametrize("where", READS, ids=lambda where: where[1])
 def test_a_hiccup_leaves_the_draws_of_a_run_unchanged(root, monkeypatch, where, error):
+    told = []
+    monkeypatch.setattr("openlrm.datasets.items.logger.warning", lambda words, *rest: told.append(words % rest))
     expected = [TrainItems(config(root), 3).item(epoch, index) for epoch in range(2) for index in range(4)]
     failing(monkeypatch, where, 2, error)
     items = TrainItems(config(root, max_broken=0), 3)
     assert all(same(items.item(n // 4, n % 4), item) for n, item in enumerate(expected))
     assert items.broken == {}
+    assert [message.split(":")[0] for message in told] == ["box had to be read again"]
 
 
 def test_what_stays_unreadable_is_counted_and_read_when_it_is_back(root, monkeypatch):
