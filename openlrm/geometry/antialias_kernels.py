@@ -21,6 +21,47 @@ def _side(p, q, r):
 
 
 @compiled()
+def list_edges(faces, count, ends, firsts, opposites):
+    """Edges by their lower, then their higher vertex, with the faces at each; returns their number E.
+
+    Args:
+        faces: (F, 3).
+        count: of vertices.
+        ends: (at least E, 2) int32, written.
+        firsts: (at least E + 1,) int64, written: where each edge's faces begin in `opposites`.
+        opposites: (3 F,) int32, written: vertices of the faces that are not on the edge.
+    """
+    starts = np.zeros(count + 2, np.int64)
+    for f in range(len(faces)):
+        for k in range(3):
+            starts[min(faces[f, k], faces[f, (k + 1) % 3]) + 2] += 1
+    for v in range(2, count + 2):
+        starts[v] += starts[v - 1]
+    highs, thirds = np.empty(3 * len(faces), np.int32), np.empty(3 * len(faces), np.int32)
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            slot = starts[min(a, b) + 1]
+            highs[slot], thirds[slot] = max(a, b), faces[f, (k + 2) % 3]
+            starts[min(a, b) + 1] += 1
+    edges = 0
+    for v in range(count):
+        start, stop = starts[v], starts[v + 1]
+        order = np.argsort(highs[start:stop])
+        previous = -1
+        for i in range(stop - start):
+            slot = start + order[i]
+            opposites[start + i] = thirds[slot]
+            if highs[slot] != previous:
+                previous = highs[slot]
+                ends[edges, 0], ends[edges, 1] = v, previous
+                firsts[edges] = start + i
+                edges += 1
+    firsts[edges] = 3 * len(faces)
+    return edges
+
+
+@compiled()
 def find_pairs(ends, firsts, opposites, points, screen, lens, near, face, depth, pairs, places):
     """Neighbouring pixels that a silhouette passes between.
 

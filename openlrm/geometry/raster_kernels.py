@@ -38,10 +38,14 @@ def project(vertices, w2c, lens, points, screen):
         screen[i, 1] = lens[3] - lens[1] * points[i, 1] / depth
 
 
+# Of a pixel, for rounding.
+_MARGIN = 1e-6
+
+
 @njit
-def _first_pixel(low, size):
-    """First pixel of 0..size whose centre is not before `low`, with a margin for rounding."""
-    return int(min(max(math.ceil(low - 0.500001), 0), size))
+def _next_pixel(place, size):
+    """First pixel of 0..size whose centre is not before a place."""
+    return int(min(max(math.ceil(place - 0.5), 0), size))
 
 
 @compiled()
@@ -53,10 +57,10 @@ def bound_faces(faces, points, screen, near, height, width, first, last, bounds)
         farthest = -min(points[a, 2], points[b, 2], points[c, 2])
         if nearest >= near:
             x, y = screen[:, 0], screen[:, 1]
-            bounds[f, 0] = _first_pixel(min(x[a], x[b], x[c]), width)
-            bounds[f, 1] = _first_pixel(max(x[a], x[b], x[c]) + 1.000002, width)
-            bounds[f, 2] = _first_pixel(min(y[a], y[b], y[c]), height)
-            bounds[f, 3] = _first_pixel(max(y[a], y[b], y[c]) + 1.000002, height)
+            bounds[f, 0] = _next_pixel(min(x[a], x[b], x[c]) - _MARGIN, width)
+            bounds[f, 1] = _next_pixel(max(x[a], x[b], x[c]) + _MARGIN, width)
+            bounds[f, 2] = _next_pixel(min(y[a], y[b], y[c]) - _MARGIN, height)
+            bounds[f, 3] = _next_pixel(max(y[a], y[b], y[c]) + _MARGIN, height)
         elif farthest >= near:
             # It passes the camera: its projection has no bounds.
             bounds[f] = 0, width, 0, height

@@ -36,14 +36,12 @@ class EdgeFaces:
 
 def find_edges(faces: np.ndarray) -> EdgeFaces:
     """Edges of faces (F, 3)."""
-    faces = faces.astype(np.int64)
-    starts, ends, opposites = (np.roll(faces, -k, 1).reshape(-1) for k in range(3))
-    names = np.minimum(starts, ends) << 32 | np.maximum(starts, ends)
-    order = np.argsort(names)
-    names = names[order]
-    firsts = np.flatnonzero(np.diff(names, prepend=-1))
-    pairs = np.stack([names[firsts] >> 32, names[firsts] & 0xFFFFFFFF], 1)
-    return EdgeFaces(pairs.astype(np.int32), np.append(firsts, len(names)), opposites[order].astype(np.int32))
+    from openlrm.geometry.antialias_kernels import list_edges
+
+    most = 3 * len(faces)
+    ends, firsts, opposites = np.empty((most, 2), np.int32), np.empty(most + 1, np.int64), np.empty(most, np.int32)
+    count = list_edges(np.ascontiguousarray(faces, np.int32), int(faces.max(initial=-1)) + 1, ends, firsts, opposites)
+    return EdgeFaces(ends[:count].copy(), firsts[: count + 1].copy(), opposites)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class SurfaceViews:
         depth: (M, 1, H, W) along the viewing axis; 0 where nothing is seen.
         normal: (M, 3, H, W) in the world's axes, -1..1 as 0..1; 0 where nothing is seen.
         position: (M, H, W, 3) place in the world; 0 where nothing is seen.
-        attributes: (M, C, H, W) interpolated from the vertices; 0 where nothing is seen.
+        attributes: (M, C, H, W) interpolated from the vertices; 0 where nothing is seen. None if there are none.
         visible: the z-buffer of each view.
     """
 
@@ -63,7 +61,7 @@ class SurfaceViews:
     depth: Tensor
     normal: Tensor
     position: Tensor
-    attributes: Tensor
+    attributes: Tensor | None
     visible: list[Visible]
 
     @cached_property
@@ -114,25 +112,25 @@ def render_surface(
         UserError: as `rasterize`.
     """
     faces = np.ascontiguousarray(faces, np.int32)
+    normals, interpolate, finish, blend = _cells()
     visible = rasterize(float_array(vertices), faces, w2c, intrinsics, size, near, far)
-    normals = vertex_normals(vertices, faces)
-    varying = normals if attributes is None else ops.concat([normals, attributes], 1)
-    drawn = _cells()[1](vertices, varying, faces, visible)
-    covered = Tensor.from_numpy(np.stack([view.face for view in visible])[..., None] >= 0).astype(vertices.dtype)
-    edges = ops.concat([covered, drawn[..., 4:7]], -1)
+    varying = normals(vertices, faces)
+    if attributes is not None:
+        varying = ops.concat([varying, attributes], 1)
+    position, depth, varying = interpolate(vertices, varying, faces, visible)
+    normal = varying if attributes is None else varying[..., :3]
+    covered = np.stack([view.face for view in visible])[..., None] >= 0
+    mask = Tensor.from_numpy(covered.astype(float_array(vertices).dtype))
     if antialias:
-        edges = _cells()[2](edges, vertices, find_edges(faces), visible, near)
-    normal = edges[..., 1:4]
-    # As ops.normalize, whose gradient at 0 is not finite.
-    length = ops.sqrt(ops.clamp((normal * normal).sum(-1, keepdims=True), 1e-20))
-    normal = (normal / length + 1) / 2 * covered
-    channels_first = (0, 3, 1, 2)
+        edges = find_edges(faces)
+        mask, normal = blend(mask, normal, vertices, edges, visible, [_find_pairs(edges, v, near) for v in visible])
+    views = len(visible)
     return SurfaceViews(
-        mask=edges[..., :1].transpose(channels_first),
-        depth=drawn[..., 3:4].transpose(channels_first),
-        normal=normal.transpose(channels_first),
-        position=drawn[..., :3],
-        attributes=drawn[..., 7:].transpose(channels_first),
+        mask=mask.reshape(views, 1, *size),
+        depth=depth,
+        normal=finish(normal, visible),
+        position=position,
+        attributes=varying[..., 3:].transpose(0, 3, 1, 2) if attributes is not None else None,
         visible=visible,
     )
 
@@ -169,81 +167,99 @@ def _normal_sums(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 class Interpolate(nn.Cell):
     """Place, depth and attributes of what each pixel sees; PyNative."""
 
-    def construct(self, vertices: Tensor, attributes: Tensor, faces: np.ndarray, visible: Sequence[Visible]) -> Tensor:
-        """(V, 3), (V, C) -> (M, H, W, 4 + C): position, depth, attributes; zeros where a pixel sees nothing."""
+    def construct(self, vertices: Tensor, attributes: Tensor, faces: np.ndarray, visible: Sequence[Visible]) -> tuple:
+        """(V, 3), (V, C) -> position (M, H, W, 3), depth (M, 1, H, W), attributes (M, H, W, C)."""
         from openlrm.geometry.surface_kernels import interpolate
 
         vertices, attributes = float_array(vertices), float_array(attributes)
-        out = np.empty((len(visible), *visible[0].face.shape, 4 + attributes.shape[1]), vertices.dtype)
+        views, (height, width) = len(visible), visible[0].face.shape
+        position = np.empty((views, height, width, 3), vertices.dtype)
+        depth = np.empty((views, 1, height, width), vertices.dtype)
+        varying = np.empty((views, height, width, attributes.shape[1]), vertices.dtype)
 
         def work(i: int) -> None:
-            view = visible[i]
-            interpolate(view.face, view.points, view.lens, faces, vertices, attributes, out[i])
+            view, out = visible[i], (position[i], depth[i, 0], varying[i])
+            interpolate(view.face, view.points, view.lens, faces, vertices, attributes, *out)
 
-        spread(work, len(visible))
-        return Tensor.from_numpy(out)
+        spread(work, views)
+        return tuple(map(Tensor.from_numpy, (position, depth, varying)))
 
     def bprop(self, vertices, attributes, faces, visible, out, dout) -> tuple:
         """Gradients of vertices and attributes."""
         from openlrm.geometry.surface_kernels import interpolate_gradient
 
-        vertices, attributes, pull = map(float_array, (vertices, attributes, dout))
+        vertices, attributes = map(float_array, (vertices, attributes))
+        dposition, ddepth, dvarying = map(float_array, dout)
         dvertices = np.zeros((len(visible), *vertices.shape))
         dattributes = np.zeros((len(visible), *attributes.shape))
 
         def work(i: int) -> None:
-            view = visible[i]
-            interpolate_gradient(
-                view.face,
-                view.points,
-                view.w2c,
-                view.lens,
-                faces,
-                vertices,
-                attributes,
-                pull[i],
-                dvertices[i],
-                dattributes[i],
-            )
+            view, pull = visible[i], (dposition[i], ddepth[i, 0], dvarying[i])
+            mesh, sums = (faces, vertices, attributes), (dvertices[i], dattributes[i])
+            interpolate_gradient(view.face, view.points, view.w2c, view.lens, *mesh, *pull, *sums)
 
         spread(work, len(visible))
         sums = dvertices.sum(0).astype(vertices.dtype), dattributes.sum(0).astype(attributes.dtype)
         return (*map(Tensor.from_numpy, sums), None, None)
 
 
+class FinishNormals(nn.Cell):
+    """Interpolated normals as colours; PyNative."""
+
+    def construct(self, normals: Tensor, visible: Sequence[Visible]) -> Tensor:
+        """(M, H, W, 3) of any length -> (M, 3, H, W), -1..1 as 0..1, 0 where a pixel sees nothing."""
+        from openlrm.geometry.surface_kernels import finish_normals
+
+        normals = float_array(normals)
+        out = np.empty((len(normals), 3, *normals.shape[1:3]), normals.dtype)
+        spread(lambda i: finish_normals(visible[i].face, normals[i], out[i]), len(visible))
+        return Tensor.from_numpy(out)
+
+    def bprop(self, normals, visible, out, dout) -> tuple:
+        """Gradient of the normals."""
+        from openlrm.geometry.surface_kernels import finish_normals_gradient
+
+        normals, pull = float_array(normals), float_array(dout)
+        dnormals = np.empty_like(normals)
+        spread(lambda i: finish_normals_gradient(visible[i].face, normals[i], pull[i], dnormals[i]), len(visible))
+        return Tensor.from_numpy(dnormals), None
+
+
 class Antialias(nn.Cell):
     """Blend pixels at silhouettes by the area on each side, with the gradient of the silhouette's ends; PyNative."""
 
-    def construct(
-        self, images: Tensor, vertices: Tensor, edges: EdgeFaces, visible: Sequence[Visible], near: float
-    ) -> Tensor:
-        """(M, H, W, C), (V, 3) -> (M, H, W, C)."""
+    def construct(self, mask, normal, vertices, edges, visible, pairs) -> tuple:
+        """Masks (M, H, W, 1) and normals (M, H, W, 3), both blended at the pairs of `_find_pairs` of each view."""
         from openlrm.geometry.antialias_kernels import blend
 
-        images = float_array(images)
-        out = np.empty_like(images)
-        spread(lambda i: blend(images[i], *_find_pairs(edges, visible[i], near), out[i]), len(visible))
-        return Tensor.from_numpy(out)
+        images = [float_array(image) for image in (mask, normal)]
+        out = [np.empty_like(image) for image in images]
 
-    def bprop(self, images, vertices, edges, visible, near, out, dout) -> tuple:
-        """Gradients of images and vertices."""
+        def work(i: int) -> None:
+            for image, target in zip(images, out, strict=True):
+                blend(image[i], *pairs[i], target[i])
+
+        spread(work, len(visible))
+        return tuple(map(Tensor.from_numpy, out))
+
+    def bprop(self, mask, normal, vertices, edges, visible, pairs, out, dout) -> tuple:
+        """Gradients of masks, normals and vertices."""
         from openlrm.geometry.antialias_kernels import blend_gradient
         from openlrm.geometry.surface_kernels import turn_back
 
-        images, pull = float_array(images), float_array(dout)
-        dimages, dvertices = np.empty_like(images), np.zeros((len(visible), *vertices.shape))
+        images, pulls = ([float_array(image) for image in both] for both in ((mask, normal), dout))
+        dimages, dvertices = [np.empty_like(image) for image in images], np.zeros((len(visible), *vertices.shape))
 
         def work(i: int) -> None:
-            view = visible[i]
-            pairs, places = _find_pairs(edges, view, near)
-            dpoints = np.zeros(view.points.shape)
+            view, dpoints = visible[i], np.zeros(visible[i].points.shape)
             ends = (edges.ends, view.points, view.screen, view.lens)
-            blend_gradient(images[i], pairs, places, *ends, pull[i], dimages[i], dpoints)
+            for image, pull, dimage in zip(images, pulls, dimages, strict=True):
+                blend_gradient(image[i], *pairs[i], *ends, pull[i], dimage[i], dpoints)
             turn_back(dpoints, view.w2c, dvertices[i])
 
         spread(work, len(visible))
         dvertices = dvertices.sum(0).astype(float_array(vertices).dtype)
-        return Tensor.from_numpy(dimages), Tensor.from_numpy(dvertices), None, None, None
+        return (*map(Tensor.from_numpy, (*dimages, dvertices)), None, None, None)
 
 
 def _find_pairs(edges: EdgeFaces, view: Visible, near: float) -> tuple[np.ndarray, np.ndarray]:
@@ -268,9 +284,9 @@ def _find_pairs(edges: EdgeFaces, view: Visible, near: float) -> tuple[np.ndarra
 
 
 @cache
-def _cells() -> tuple[VertexNormals, Interpolate, Antialias]:
+def _cells() -> tuple[VertexNormals, Interpolate, FinishNormals, Antialias]:
     """Made when first used: nothing of MindSpore may be there before a run has set up its workers."""
-    return VertexNormals(), Interpolate(), Antialias()
+    return VertexNormals(), Interpolate(), FinishNormals(), Antialias()
 
 
 def vertex_normals(vertices: Tensor, faces: np.ndarray) -> Tensor:

@@ -84,7 +84,7 @@ def _shares(p, q, r, x, y):
 
 
 @compiled()
-def interpolate(face, points, lens, faces, vertices, attributes, out):
+def interpolate(face, points, lens, faces, vertices, attributes, position, depth, varying):
     """Position, depth and attributes of what pixels see.
 
     Args:
@@ -94,13 +94,16 @@ def interpolate(face, points, lens, faces, vertices, attributes, out):
         faces: (F, 3).
         vertices: (V, 3) in the world.
         attributes: (V, C).
-        out: (H, W, 4 + C), written; zeros where a pixel sees nothing.
+        position: (H, W, 3), written, like the others; zeros where a pixel sees nothing.
+        depth: (H, W).
+        varying: (H, W, C) attributes.
     """
     for i in range(face.shape[0]):
         y = -(i + 0.5 - lens[3]) / lens[1]
         for j in range(face.shape[1]):
-            target = out[i, j]
-            target[:] = 0
+            position[i, j] = 0
+            depth[i, j] = 0
+            varying[i, j] = 0
             if face[i, j] < 0:
                 continue
             x = (j + 0.5 - lens[2]) / lens[0]
@@ -109,14 +112,16 @@ def interpolate(face, points, lens, faces, vertices, attributes, out):
             for corner in range(3):
                 v, share = corners[corner], shares[corner]
                 for k in range(3):
-                    target[k] += share * vertices[v, k]
-                target[3] -= share * points[v, 2]
+                    position[i, j, k] += share * vertices[v, k]
+                depth[i, j] -= share * points[v, 2]
                 for k in range(attributes.shape[1]):
-                    target[4 + k] += share * attributes[v, k]
+                    varying[i, j, k] += share * attributes[v, k]
 
 
 @compiled()
-def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, dout, dvertices, dattributes):
+def interpolate_gradient(
+    face, points, w2c, lens, faces, vertices, attributes, dposition, ddepth, dvarying, dvertices, dattributes
+):
     """Gradient of `interpolate`: a position moves along its pixel's ray when the face moves.
 
     Args:
@@ -127,7 +132,9 @@ def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, d
         faces: see above.
         vertices: see above.
         attributes: see above.
-        dout: (H, W, 4 + C).
+        dposition: (H, W, 3).
+        ddepth: (H, W).
+        dvarying: (H, W, C).
         dvertices: (V, 3) float64, added to.
         dattributes: (V, C) float64, added to.
     """
@@ -139,20 +146,20 @@ def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, d
             if face[i, j] < 0:
                 continue
             x = (j + 0.5 - lens[2]) / lens[0]
-            corners, pull = faces[face[i, j]], dout[i, j]
+            corners = faces[face[i, j]]
             p, q, r = points[corners[0]], points[corners[1]], points[corners[2]]
             shares, total = _shares(p, q, r, x, y)
             mean = 0.0
             for corner in range(3):
                 v, share = corners[corner], shares[corner]
-                dshare = -pull[3] * points[v, 2]
-                dpoints[v, 2] -= share * pull[3]
+                dshare = -ddepth[i, j] * points[v, 2]
+                dpoints[v, 2] -= share * ddepth[i, j]
                 for k in range(3):
-                    dshare += pull[k] * vertices[v, k]
-                    dvertices[v, k] += share * pull[k]
+                    dshare += dposition[i, j, k] * vertices[v, k]
+                    dvertices[v, k] += share * dposition[i, j, k]
                 for k in range(attributes.shape[1]):
-                    dshare += pull[4 + k] * attributes[v, k]
-                    dattributes[v, k] += share * pull[4 + k]
+                    dshare += dvarying[i, j, k] * attributes[v, k]
+                    dattributes[v, k] += share * dvarying[i, j, k]
                 dshares[corner] = dshare
                 mean += share * dshare
             for corner in range(3):
@@ -165,6 +172,40 @@ def interpolate_gradient(face, points, w2c, lens, faces, vertices, attributes, d
                     dpoints[following, k] += of_following[k]
                     dpoints[last, k] += of_last[k]
     turn_back(dpoints, w2c, dvertices)
+
+
+@compiled()
+def finish_normals(face, normals, out):
+    """Normals at pixels as colours.
+
+    Args:
+        face: (H, W), -1: none.
+        normals: (H, W, 3) of any length.
+        out: (3, H, W), written: -1..1 as 0..1; 0 where a pixel sees nothing.
+    """
+    for i in range(face.shape[0]):
+        for j in range(face.shape[1]):
+            x, y, z = normals[i, j, 0], normals[i, j, 1], normals[i, j, 2]
+            length = max(math.sqrt(x * x + y * y + z * z), _SHORTEST)
+            seen = face[i, j] >= 0
+            out[0, i, j] = (x / length + 1) / 2 if seen else 0
+            out[1, i, j] = (y / length + 1) / 2 if seen else 0
+            out[2, i, j] = (z / length + 1) / 2 if seen else 0
+
+
+@compiled()
+def finish_normals_gradient(face, normals, dout, dnormals):
+    """Gradient of `finish_normals`: dout (3, H, W) to dnormals (H, W, 3), written."""
+    for i in range(face.shape[0]):
+        for j in range(face.shape[1]):
+            square, along = 0.0, 0.0
+            for k in range(3):
+                square += normals[i, j, k] ** 2
+                along += normals[i, j, k] * dout[k, i, j]
+            length = max(math.sqrt(square), _SHORTEST)
+            for k in range(3):
+                pull = dout[k, i, j] - along * normals[i, j, k] / (length * length)
+                dnormals[i, j, k] = pull / (2 * length) if face[i, j] >= 0 else 0
 
 
 @compiled()

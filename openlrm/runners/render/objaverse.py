@@ -58,10 +58,8 @@ class RenderObjaverseConfig:
     )
     finish_only: bool = option(False, "render nothing: write the lists and the data card of what is there")
     blender: Optional[str] = option(None, "Blender, or a Python with bpy; found if left out")  # noqa: UP045
-        if cfg.dry_run:
-            return self._run_dry(output)
-        if cfg.pack is not None:
-            check_output(cfg.pack)
+    script: Optional[str] = option(None, "the Blender script; that of this package if left out")  # noqa: UP045
+    dry_run: bool = option(False, "print the config, Blender's command and what there is to render, and stop")
     render: RenderSettings = option(RenderSettings, "how objects are rendered")
 
     def __post_init__(self) -> None:
@@ -106,13 +104,10 @@ class RenderObjaverse(Runner):
         output = Path(cfg.output)
         if cfg.pack is not None and Path(cfg.pack).exists():
             raise UserError("the pack is there already", cfg.pack, "remove it or choose another folder")
-<<<<<<< ours
-        if cfg.pack is not None:
-            check_output(cfg.pack)
-=======
         if cfg.dry_run:
             return self._run_dry(output)
->>>>>>> theirs
+        if cfg.pack is not None:
+            check_output(cfg.pack)
         if not cfg.finish_only:
             self._render(ensure_dir(output).resolve())
         elif not output.is_dir():
