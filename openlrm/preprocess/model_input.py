@@ -8,6 +8,9 @@ from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
 
+# The cubic looks at four pixels: a picture far larger would be sampled, not shrunk. Up to here it is what training does
+# (renders of 512 for a source of 224), and so has to be what inference does.
+_LARGEST = 512 / 224
 # Mean brightness of a picture's outermost pixels below which its background is not called white.
 _WHITE = 0.9
 
@@ -15,8 +18,8 @@ _WHITE = 0.9
 def prepare_image(image, size: int, name: object = None) -> np.ndarray:
     """Turn a picture into model input.
 
-    A picture more than twice that large is shrunk smoothly first; transparency is blended on white; what is not square
-    gets white margins; bicubic (align_corners=True) to the source size, clipped.
+    A picture more than 16/7 times that large is shrunk smoothly to that first; transparency is blended on white; what
+    is not square gets white margins; bicubic (align_corners=True) to the source size, clipped.
 
     Args:
         image: anything that `openlrm.utils.images.load_pixels` takes.
@@ -29,8 +32,7 @@ def prepare_image(image, size: int, name: object = None) -> np.ndarray:
     Raises:
         UserError: unreadable or empty picture.
     """
-    # The cubic looks at four pixels: a picture far larger would be sampled, not shrunk.
-    pixels = blend_on_white(shrink(load_pixels(image), 2 * size), name)
+    pixels = blend_on_white(shrink(load_pixels(image), round(_LARGEST * size)), name)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() < _WHITE:
         logger.warning("%s: the background is not white; remove it (RGBA) or the object will stand in a box", name)
