@@ -43,6 +43,7 @@ class Train(Runner):
     def run(self) -> int:
         """Train to the end or to a signal; its exit code."""
         cfg = self.config
+        cfg.saver.name = cfg.saver.name or self.family.name
         level = "debug" if cfg.report.debug else cfg.report.logger
         setup_logging(level)
         from omegaconf import OmegaConf

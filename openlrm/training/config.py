@@ -121,7 +121,7 @@ class SaverConfig:
     """What a run starts from and what it leaves."""
 
     output_path: str = option("outputs", "run folders are made in OUTPUT_PATH/NAME/TIME")
-    name: str = option("lrm", "name of the run")
+    name: Optional[str] = option(None, "name of the run; its family's without it")  # noqa: UP045
     resume: Optional[str] = option(None, "run folder to go on with; `latest` for the newest of this name")  # noqa: UP045
     load_model: Optional[str] = option(None, "released model, run folder or checkpoint to start from")  # noqa: UP045
     load_encoder: Optional[str] = option(None, "published DINO or DINOv2 weights to start the encoder from")  # noqa: UP045

@@ -77,7 +77,7 @@ def trained(openlrm, repo) -> Path:
     (openlrm.folder / "assets").symlink_to(repo / "assets")
     first, _ = documented("train.toy")
     openlrm(*first, *SMALL)
-    (folder,) = (openlrm.folder / "outputs" / "lrm").iterdir()
+    (folder,) = (openlrm.folder / "outputs" / "toy").iterdir()
     _, second = documented("train.toy", folder)
     openlrm(*second)
     return folder
