@@ -36,6 +36,18 @@ class Outcome:
         """Reason by uid of the objects that are there but not used."""
         return {uid: found["reason"] for uid, found in self.inspected.items() if found["state"] == FLAGGED}
 
+    def describe(self, output: Path) -> str:
+        """Counts of what is in the output folder, and the first reasons why objects are not used."""
+        lines = [
+            f"{output}: {len(self.train)} objects for training, {len(self.val)} for validation, "
+            f"{len(self.flagged)} flagged, {len(self.failed)} failed"
+        ]
+        for state, reasons in (("flagged", self.flagged), ("failed", self.failed)):
+            lines += [f"  {state} {uid}: {reason}" for uid, reason in list(reasons.items())[:10]]
+            if len(reasons) > 10:
+                lines.append(f"  ... {len(reasons) - 10} more: data_card.md")
+        return "\n".join(lines)
+
 
 def take_stock(output: Path, logs: dict[str, list[dict[str, Any]]], val_share: float) -> Outcome:
     """Look through the output folder.
