@@ -18,7 +18,7 @@ from openlrm.runners import RUNNERS, find_runner, runner_table
 REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
 
-RUNNABLE = ("first-run.md", "python.md", "preprocessing.md", "checkpoints.md", "extending.md")
+RUNNABLE = ("first-run.md", "python.md", "preprocessing.md", "checkpoints.md", "extending.md", "building-blocks.md")
 
 # What makes each command small; everything else is as the page has it.
 SMALLER = {
