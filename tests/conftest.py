@@ -10,6 +10,11 @@ os.environ.setdefault("GLOG_v", "3")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples every time; `pytest --hypothesis-profile=default` draws new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 REPO = Path(__file__).resolve().parents[1]
 GOLDEN = REPO / "openlrm" / "families" / "lrm" / "golden"

@@ -103,13 +103,16 @@ def test_any_list_of_names_survives_the_command_line(items):
 @settings(deadline=None, max_examples=50)
 @given(names)
 @example(["${a}", "\\${b}", "a${", "\\\\${oc.env:HOME}", "=", "<<"])
+@example(["\x85", "a\x85b"])
 def test_any_list_of_names_survives_yaml(tmp_path_factory, items):
     file = tmp_path_factory.getbasetemp() / "saved.yaml"
     config = Config(items, subsets=[Subset(items)])
     save_config(config, file)
     assert load_config(Config, [file]) == config
-    if not any("${" in name for name in items):
-        file.write_text(yaml.dump({"uids": items}, allow_unicode=True), encoding="utf-8")
+    written = yaml.dump({"uids": items}, allow_unicode=True)
+    # PyYAML itself loses a next-line character (U+0085) that it wrote.
+    if not any("${" in name for name in items) and yaml.safe_load(written)["uids"] == items:
+        file.write_text(written, encoding="utf-8")
         assert load_config(Config, [file]).uids == items
 
 
