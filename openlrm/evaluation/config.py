@@ -65,5 +65,10 @@ class EvalConfig:
         "host: compiled loops on the CPU; device: MindSpore's kernels; auto: what is faster here",
         choices=["auto", "host", "device"],
     )
+    precision: str = option(
+        "auto",
+        "format of the products; auto: fp32 on a CPU, bf16 on Ascend; bf16 on a CPU needs avx512_bf16 and mode=1",
+        choices=["auto", "fp32", "bf16"],
+    )
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
     dry_run: bool = option(False, "print the config, the model's size and the files that would be written, and stop")

@@ -20,7 +20,7 @@ _PACKAGES = ("mindspore", "numpy", "scikit-image", "scipy")
 def build_protocol(
     config: EvalConfig,
     located: LocatedModel,
-    device: str,
+    device: tuple[str, str],
     roots: list[str],
     objects: dict[str, dict[str, Any]],
     source_size: int,
@@ -32,7 +32,7 @@ def build_protocol(
     Args:
         config: the options given.
         located: the model.
-        device: device target in use.
+        device: device target in use, and what the products were in.
         roots: folders of objects.
         objects: uid -> result with its `views`.
         source_size: side in pixels of the input.
@@ -71,7 +71,8 @@ def build_protocol(
             "mesh": _mesh(config),
         },
         "device": {
-            "target": device,
+            "target": device[0],
+            "precision": device[1],
             "mode": "PyNative" if config.mode else "graph",
             "renderer": config.renderer,
             "machine": platform.platform(),

@@ -137,6 +137,10 @@ class Family(ABC):
         """Number of pixels that the side of the pictures must be a multiple of."""
         return 1
 
+    def half_parts(self, model: nn.Cell) -> Sequence[nn.Cell]:
+        """Parts of a model whose products may be in bfloat16 in inference; none where that was not measured."""
+        return ()
+
     def presets(self) -> Sequence[Preset]:
         """Models with a name, for `openlrm models`."""
         return ()

@@ -13,7 +13,7 @@ from openlrm.checkpoint import LocatedModel, load_model, locate_model
 from openlrm.errors import UserError
 from openlrm.families import DEFAULT, find_family
 from openlrm.families.family import MODEL_TYPE, SOURCE_SIZE, Family
-from openlrm.ops import inference_state
+from openlrm.ops import inference_state, set_precision
 from openlrm.preprocess.model_input import prepare_image
 from openlrm.utils.run_files import trained_source_size
 
@@ -31,33 +31,40 @@ class Reconstructor:
         model: with its weights.
         source_size: side in pixels of the pictures.
         name: short name, for folders and messages.
+        precision: what its products are in, "fp32" or "bf16".
 
     Raises:
         UserError: a size that the model cannot take.
     """
 
-    def __init__(self, family: Family, model: nn.Cell, source_size: int, name: str = "model"):
+    def __init__(self, family: Family, model: nn.Cell, source_size: int, name: str = "model", precision: str = "fp32"):
         step = family.size_step(model)
         if source_size % step:
             raise UserError(f"source_size={source_size} is not a multiple of the encoder's patch side {step}")
         self.family, self.model, self.source_size, self.name = family, model, source_size, name
+        self.precision = precision
 
     @classmethod
-    def load(cls, located: LocatedModel, source_size: int | None = None, strict: bool = True) -> Reconstructor:
+    def load(
+        cls, located: LocatedModel, source_size: int | None = None, strict: bool = True, precision: str = "auto"
+    ) -> Reconstructor:
         """Load a model.
 
         Args:
             located: see `openlrm.checkpoint.locate_model`.
             source_size: side in pixels of the pictures; what the model was made for without it.
             strict: see `openlrm.checkpoint.load_model`.
+            precision: see `openlrm.ops.precision.set_precision`.
 
         Raises:
-            UserError: unreadable, of an unknown family, or of an unknown input size.
+            UserError: unreadable, of an unknown family, of an unknown input size, or an unknown precision.
         """
         size = source_size or known_source_size(located)
         if size is None:
             raise UserError("source_size is missing", hint="the model does not say which size of input it was made for")
-        return cls(family_of(located), build_model(located, strict), size, located.name)
+        family, model = family_of(located), build_model(located, strict)
+        used = set_precision(family.half_parts(model), precision)
+        return cls(family, model, size, located.name, used)
 
     def prepare(self, pictures: Any, names: Any = None) -> np.ndarray:
         """Pictures as the model takes them, see `openlrm.preprocess.model_input.prepare_image`.

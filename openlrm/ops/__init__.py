@@ -10,6 +10,7 @@ from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, s
 from openlrm.ops.hartley import hartley
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
+from openlrm.ops.precision import set_precision
 from openlrm.ops.sampling import build_table, sample_table
 from openlrm.ops.state import inference_state
 
@@ -32,6 +33,7 @@ __all__ = [
     "renders_on_host",
     "sample_table",
     "searchsorted_right",
+    "set_precision",
     "setup_device",
     "silu",
     "sort_by_depth",

@@ -3,24 +3,35 @@
 As operations of their own, norms, biases, activations and residuals each go through memory twice; here they happen
 to tiles that are in the cache for the product. Between products numbers stay in panels of 64 columns, (K / 64, P, 64)
 with P a multiple of 64 (`openlrm.ops.host.panels` says why). Widths are multiples of 64. All arrays are float32 and
-C-contiguous; others, and those that do not fit each other, raise TypeError and ValueError.
+C-contiguous; others, and those that do not fit each other, raise TypeError and ValueError. A weight may be bfloat16,
+its bits in uint16 (`openlrm.ops.host.arrays.weight_array`): then the product is in bfloat16 (`openlrm.ops.half`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
-from openlrm.ops.host.arrays import aligned_array, check_array, scratch
+from openlrm.ops.half import has_half_products, pack_half, product_half
+from openlrm.ops.host.arrays import check_array, scratch
 from openlrm.ops.host.sizes import WIDTH
-from openlrm.utils.threads import host_threads, spread, spread_ranges
+from openlrm.ops.panels import NO_BIAS, check_panels, over_rows, pack_tiles, panels, to_panels, to_rows
+from openlrm.utils.threads import host_threads, spread
 
-_MOST_ROWS = 256
-"""Rows of a task: those of 512 numbers, half a megabyte, stay in the L2 cache."""
-NO_BIAS = np.empty(0, np.float32)
+__all__ = [
+    "NO_BIAS",
+    "WIDTH",
+    "InferenceOnly",
+    "add_product",
+    "attend",
+    "attend_heads",
+    "normed",
+    "panels",
+    "product",
+    "to_panels",
+    "to_rows",
+]
 
 
 class InferenceOnly(nn.Cell):
@@ -33,26 +44,6 @@ class InferenceOnly(nn.Cell):
             UserError: always.
         """
         raise UserError("the fused layers of inference have no gradient", hint="call set_train(True) on the model")
-
-
-def panels(width: int, rows: int) -> np.ndarray:
-    """(width / 64, P, 64), not set, for at least so many rows."""
-    room = -(-rows // WIDTH) * WIDTH
-    return aligned_array(width * room).reshape(width // WIDTH, room, WIDTH)
-
-
-def to_panels(x: np.ndarray) -> np.ndarray:
-    """(L, K) -> (K / 64, P, 64), the rows beyond L zero."""
-    length, width = x.shape
-    out = panels(width, length)
-    out[:, :length] = x.reshape(length, -1, WIDTH).transpose(1, 0, 2)
-    out[:, length:] = 0
-    return out
-
-
-def to_rows(x: np.ndarray, length: int) -> np.ndarray:
-    """(K / 64, P, 64) -> (L, K)."""
-    return x[:, :length].transpose(1, 0, 2).reshape(length, -1)
 
 
 # Results go where the caller says: memory that is new in every layer costs 3 % of a transformer's time.
@@ -73,16 +64,18 @@ def product(
     x: np.ndarray, weight: np.ndarray, out: np.ndarray, bias: np.ndarray = NO_BIAS, activate: bool = False
 ) -> np.ndarray:
     """Out = x W^T + b on panels, through an exact GELU if asked for; weight (N, K), bias (N,)."""
-    _multiply(x, weight, bias, activate, False, out)
+    _multiply(x, weight, bias, NO_BIAS, activate, False, out)
     return out
 
 
-def add_product(out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray = NO_BIAS) -> None:
-    """Out += x W^T + b on panels; weight (N, K), bias (N,)."""
-    _multiply(x, weight, bias, False, True, out)
+def add_product(
+    out: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray = NO_BIAS, gains: np.ndarray = NO_BIAS
+) -> None:
+    """Out += g (x W^T + b) on panels; weight (N, K), bias (N,), gains g (N,), of which empty ones are 1."""
+    _multiply(x, weight, gains * bias if len(gains) and len(bias) else bias, gains, False, True, out)
 
 
-def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarray) -> np.ndarray:
+def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarray, half: bool = False) -> np.ndarray:
     """Attention of heads of 64, a panel each.
 
     Args:
@@ -91,6 +84,7 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarr
         v: (heads, P', 64).
         keys: rows of k and v that are there.
         out: (heads, P, 64), written.
+        half: whether the two products are in bfloat16, where the processor has the instruction.
 
     Returns:
         out.
@@ -103,18 +97,23 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, keys: int, out: np.ndarr
     if not 0 < keys <= k.shape[1]:
         raise ValueError(f"keys={keys}, there is room for {k.shape[1]}")
     logarithms = np.empty(q.shape[:2], np.float32)
-    attend_heads([(q[h], k[h, :keys], v[h, :keys], out[h], logarithms[h]) for h in range(len(q))])
+    attend_heads([(q[h], k[h, :keys], v[h, :keys], out[h], logarithms[h]) for h in range(len(q))], half)
     return out
 
 
-def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
+def attend_heads(heads: list[tuple[np.ndarray, ...]], half: bool = False) -> None:
     """Attention of heads of 64.
 
     Args:
         heads: of each queries (Lq, 64), keys (Lk, 64), values (Lk, 64), and what is written: the result (Lq, 64) and,
             for the gradient, log2 of the sums of the exponentials (Lq,).
+        half: see `attend`.
     """
     from openlrm.ops.host.attention import attend, padded
+
+    half = half and has_half_products()
+    if half:
+        from openlrm.ops.host.attention_bf16 import attend_pairs
 
     queries, keys = len(heads[0][0]), len(heads[0][1])
     # Keys and values are laid out anew in every task, so few: two a thread, or one a head.
@@ -125,51 +124,27 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]]) -> None:
     def work(task: int) -> None:
         q, k, v, out, logarithms = heads[task // parts]
         start = task % parts * rows
-        room = scratch(2 * padded(keys))
-        attend(q, k, v, np.float32(WIDTH**-0.5), start, min(start + rows, queries), out, logarithms, room)
+        given = q, k, v, np.float32(WIDTH**-0.5), start, min(start + rows, queries), out, logarithms
+        if half:
+            attend_pairs(*given, scratch(padded(keys)).view(np.int32))
+        else:
+            attend(*given, scratch(2 * padded(keys)))
 
     spread(work, len(heads) * parts)
 
 
-def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
+def _multiply(x, weight, bias, gains, activate: bool, onto: bool, out) -> None:
+    # Packed at every call: a hundredth of a product's time, where kept tiles would be a second copy of the model, and
+    # wrong once a weight is changed in place.
+    if weight.dtype == np.uint16:
+        product_half(x, pack_half(weight, gains), out, bias, activate, onto)
+        return
     from openlrm.ops.host.panels import multiply_panels
 
     check_panels(x, "x")
     check_array(weight, "weight", (None, len(x) * WIDTH), contiguous=False)
     check_array(bias, "bias", (len(bias) and len(weight),))
     check_array(out, "out", (len(weight) // WIDTH, *x.shape[1:]))
-    # Packed at every call: a hundredth of a product's time, where kept tiles would be a second copy of the model, and
-    # wrong once a weight is changed in place.
+    weight = gains[:, None] * weight if len(gains) else weight
     options = (x, pack_tiles(weight.T), bias, activate, onto)
     over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
-
-
-def pack_tiles(matrix: np.ndarray) -> np.ndarray:
-    """Tiles of a matrix (K, N), flat, as the compiled products take them."""
-    from openlrm.ops.host.linear import pack
-
-    check_array(matrix, "a matrix to pack", (None, None), contiguous=False)
-    if matrix.shape[0] % WIDTH or matrix.shape[1] % WIDTH:
-        raise ValueError(f"a matrix to pack has shape {matrix.shape}, expected multiples of {WIDTH}")
-    tiles = aligned_array(matrix.size)
-    spread_ranges(lambda first, last: pack(matrix, first, last, tiles), matrix.shape[1], WIDTH)
-    return tiles
-
-
-def check_panels(x: np.ndarray, name: str) -> None:
-    """Refuse what are not panels (K / 64, P, 64) of a multiple of 64 rows.
-
-    Raises:
-        TypeError: not float32, or not C-contiguous.
-        ValueError: another shape.
-    """
-    check_array(x, name, (None, None, WIDTH))
-    if x.shape[1] % WIDTH:
-        raise ValueError(f"{name} has {x.shape[1]} rows, expected a multiple of {WIDTH}")
-
-
-def over_rows(work: Callable[[int, int], None], x: np.ndarray) -> None:
-    """Call work(first, last) over the rows of panels, multiples of 64, some tasks for each thread."""
-    rows = x.shape[1]
-    step = min(_MOST_ROWS, rows // (4 * host_threads()) // WIDTH * WIDTH)
-    spread_ranges(work, rows, max(step, WIDTH))

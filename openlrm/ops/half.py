@@ -11,9 +11,9 @@ from functools import cache
 
 import numpy as np
 
-from openlrm.ops.fused import NO_BIAS, check_panels, over_rows, pack_tiles
-from openlrm.ops.host.arrays import aligned_array, check_array, scratch
+from openlrm.ops.host.arrays import aligned_array, check_array, scratch, widened
 from openlrm.ops.host.sizes import WIDTH
+from openlrm.ops.panels import NO_BIAS, check_panels, over_rows, pack_tiles
 from openlrm.utils.logging import get_logger
 from openlrm.utils.threads import spread_ranges
 
@@ -40,24 +40,47 @@ class PackedWeight:
         return self.numbers.dtype == np.int32
 
 
-def pack_half(weight: np.ndarray) -> PackedWeight:
-    """Round a weight (N, K) to bfloat16, or keep it in float32 where the processor lacks avx512_bf16; the log says so.
-
-    Raises:
-        TypeError: not float32 and C-contiguous.
-        ValueError: N or K is no multiple of 64.
-    """
+def has_half_products() -> bool:
+    """Whether the processor has avx512_bf16; the log says so once where it does not."""
     from openlrm.ops.host import bf16
 
-    check_array(weight, "weight", (None, None))
+    if not bf16.is_available():
+        _tell_once()
+        return False
+    return True
+
+
+def pack_half(weight: np.ndarray, gains: np.ndarray = NO_BIAS) -> PackedWeight:
+    """Round a weight to bfloat16, or keep it in float32 where the processor lacks avx512_bf16; the log says so.
+
+    Args:
+        weight: (N, K) float32, or of bfloat16 the bits in uint16.
+        gains: (N,) that rows are multiplied with first; of ones if empty.
+
+    Raises:
+        TypeError: of another kind, or not C-contiguous.
+        ValueError: N or K is no multiple of 64.
+    """
+    if weight.dtype != np.uint16:
+        check_array(weight, "weight", (None, None))
+    elif not weight.flags.c_contiguous:
+        raise TypeError("weight is not C-contiguous: use numpy.ascontiguousarray")
     outputs, inputs = weight.shape
     if outputs % WIDTH or inputs % WIDTH:
         raise ValueError(f"weight has shape {weight.shape}, expected multiples of {WIDTH}")
-    if not bf16.is_available():
-        _tell_once()
-        return PackedWeight(outputs, inputs, pack_tiles(weight.T))
+    check_array(gains, "gains", (len(gains) and outputs,))
+    if not has_half_products():
+        wide = widened(weight)
+        return PackedWeight(outputs, inputs, pack_tiles((gains[:, None] * wide if len(gains) else wide).T))
+    from openlrm.ops.host.bf16 import pack_bits, pack_pairs
+
     pairs = aligned_array(weight.size // 2).view(np.int32)
-    spread_ranges(lambda first, last: bf16.pack_pairs(weight, first, last, pairs), outputs, WIDTH)
+    if weight.dtype == np.uint16:
+        bits = weight.view(np.int32)
+        spread_ranges(lambda first, last: pack_bits(bits, gains, first, last, pairs), outputs, WIDTH)
+    else:
+        wide = gains[:, None] * weight if len(gains) else weight
+        spread_ranges(lambda first, last: pack_pairs(wide, first, last, pairs), outputs, WIDTH)
     return PackedWeight(outputs, inputs, pairs)
 
 
@@ -103,6 +126,18 @@ def product_half(
         multiply_pairs(*options, first, last, out, room)
 
     over_rows(work, x)
+    return out
+
+
+def modulations(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """X W^T of a few rows, in float32 whatever the weight is kept in: (P, K), (N, K) -> (P, N)."""
+    if weight.dtype != np.uint16:
+        # Not BLAS, whose threads spin after it, nor an operation, after which MindSpore's do.
+        return np.einsum("pk,nk->pn", x, weight)
+    from openlrm.ops.host.half_weights import multiply_few
+
+    out = np.empty((len(x), len(weight)), np.float32)
+    spread_ranges(lambda first, last: multiply_few(x, weight, first, last, out), len(weight), WIDTH)
     return out
 
 

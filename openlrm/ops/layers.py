@@ -12,9 +12,10 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
 from openlrm.ops.device import host_kernels, on_ascend
-from openlrm.ops.fused import pack_tiles
-from openlrm.ops.host.arrays import check_array, host_array
+from openlrm.ops.half import pack_half, product_half
+from openlrm.ops.host.arrays import check_array, host_array, weight_array, widened
 from openlrm.ops.host.sizes import WIDTH
+from openlrm.ops.panels import pack_tiles, panels, to_panels, to_rows
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
@@ -49,17 +50,20 @@ class HostLinear(nn.Cell):
     """x W^T + b by compiled loops, PyNative on a CPU; an empty bias is none."""
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64."""
-        x, weight, bias = map(host_array, (x, weight, bias))
+        """(P, K), (N, K), (N,) or (0,) -> (P, N); K and N are multiples of 64; a weight in bfloat16 makes x it, too."""
+        x, weight, bias = host_array(x), weight_array(weight), host_array(bias)
         check_array(x, "x", (None, weight.shape[1]))
         check_array(bias, "bias", (len(bias) and len(weight),))
+        if weight.dtype == np.uint16:
+            out = product_half(to_panels(x), pack_half(weight), panels(len(weight), len(x)), bias)
+            return Tensor.from_numpy(to_rows(out, len(x)))
         return Tensor.from_numpy(_host_product(x, weight.T, bias))
 
     def bprop(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple:
         """Gradients of the three."""
         from openlrm.ops.host.linear import weight_gradient
 
-        x, weight, dout = map(host_array, (x, weight, dout))
+        x, weight, dout = host_array(x), widened(weight_array(weight)), host_array(dout)
         dx = _host_product(dout, weight, np.empty(0, np.float32))
         dweight, dbias = np.empty_like(weight), np.empty(len(weight), np.float32)
         # Outputs of a task: all rows are gone through once for each.
@@ -100,11 +104,14 @@ def _no_bias() -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b: (P, K), (N, K), (N,) or None -> (P, N)."""
+    """x W^T + b: (P, K), (N, K), (N,) or None -> (P, N) float32; a weight in half precision makes x that as well."""
     width, inner = weight.shape
     if host_kernels() and width % WIDTH == 0 and inner % WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
         return _host_linear()(x, weight, _no_bias() if bias is None else bias)
-    y = _product()(x, weight)
+    if weight.dtype != ms.float32 and on_ascend():
+        y = _product()(x.astype(weight.dtype), weight).astype(ms.float32)
+    else:
+        y = _product()(x, weight.astype(ms.float32))
     return y if bias is None else _add_bias()(y, bias)
 
 
@@ -113,6 +120,8 @@ class Linear(nn.Cell):
 
     Fresh weights are U(-1/sqrt(in), 1/sqrt(in)), zero bias when `zero_bias`.
     """
+
+    products = ("weight",)
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, zero_bias: bool = False):
         super().__init__()

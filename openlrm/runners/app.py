@@ -44,6 +44,11 @@ class AppConfig:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    precision: str = option(
+        "auto",
+        "format of the products; auto: fp32 on a CPU, bf16 on Ascend; bf16 on a CPU needs avx512_bf16 and mode=1",
+        choices=["auto", "fp32", "bf16"],
+    )
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
 
 
@@ -74,7 +79,7 @@ class App(Runner):
 
         MeshSettings(texture=cfg.mesh_texture).check("model.glb")
 
-        reconstructor = load_model(cfg.model_name, cfg.device_target, cfg.source_size)
+        reconstructor = load_model(cfg.model_name, cfg.device_target, cfg.source_size, cfg.precision)
         samples = list_images(cfg.samples) if Path(cfg.samples).is_dir() else []
         settings = Settings(
             cfg.render_size, cfg.render_views, cfg.render_fps, cfg.mesh_size, cfg.mesh_thres, cfg.mesh_texture
@@ -94,7 +99,13 @@ class App(Runner):
             run_history=False,
             prevent_thread_lock=True,
         )
-        logger.info("model %s; open http://%s:%d", reconstructor.name, cfg.host, cfg.port)
+        logger.info(
+            "model %s, products in %s; open http://%s:%d",
+            reconstructor.name,
+            reconstructor.precision,
+            cfg.host,
+            cfg.port,
+        )
         try:
             page.block_thread()
         finally:

@@ -12,6 +12,7 @@ from openlrm.families.lrm.presets import PRESETS, SOURCE_SIZES
 
 if TYPE_CHECKING:
     import numpy as np
+    from mindspore import nn
 
     from openlrm.cameras import Camera
     from openlrm.families.family import Tensors
@@ -81,6 +82,10 @@ class LRM(Family):
     def size_step(self, model: ModelLRM) -> int:
         """Side of the encoder's patches."""
         return model.encoder.model.spec.patch_size
+
+    def half_parts(self, model: ModelLRM) -> Sequence[nn.Cell]:
+        """Encoder and transformer."""
+        return model.half_parts
 
     def presets(self) -> Sequence[Preset]:
         """The released models and the demonstration."""

@@ -12,6 +12,8 @@ from openlrm.families.lrm.weights import from_checkpoint, to_release
 from openlrm.nn.encoders import ImageEncoder
 from openlrm.nn.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
 from openlrm.nn.transformer.lora import base_parameters
+from openlrm.ops import set_precision
+from openlrm.ops.host.arrays import weight_array, widened
 from openlrm.representations.triplane import TriplaneSynthesizer
 
 NAME = "lrm"
@@ -55,14 +57,27 @@ class ModelLRM(nn.Cell):
         keys = asdict(self.config) | {"source_size": self.source_size}
         return {key: value for key, value in keys.items() if value is not None}
 
+    @property
+    def half_parts(self) -> tuple[nn.Cell, nn.Cell]:
+        """Parts whose products may be in bfloat16."""
+        return self.encoder, self.transformer
+
     @classmethod
-    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True) -> "ModelLRM":
+    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True, precision: str = "fp32") -> "ModelLRM":
         """Load a release folder, a run folder, a checkpoint file or a hub id, ready for inference.
 
+        Args:
+            folder_or_hub_name: which.
+            strict: whether weights that do not fit are an error.
+            precision: of the products, see `openlrm.ops.set_precision`; a model to be trained stays in float32.
+
         Raises:
-            UserError: not found, unreadable, or (strict) a parameter missing, left over or of another shape.
+            UserError: not found, unreadable, (strict) a parameter missing, left over or of another shape, or an unknown
+                precision.
         """
-        return load_model(locate_model(folder_or_hub_name), cls.from_config, from_checkpoint, strict)
+        model = load_model(locate_model(folder_or_hub_name), cls.from_config, from_checkpoint, strict)
+        set_precision(model.half_parts, precision)
+        return model
 
     @classmethod
     def from_config(cls, config: dict, there: int | None = None) -> "ModelLRM":
@@ -85,7 +100,7 @@ class ModelLRM(nn.Cell):
 
     def released(self) -> dict[str, np.ndarray]:
         """Weights by the names of the released checkpoints, those of an adapter left out."""
-        arrays = {name: parameter.asnumpy() for name, parameter in base_parameters(self).items()}
+        arrays = {name: widened(weight_array(parameter)) for name, parameter in base_parameters(self).items()}
         return to_release(arrays, self.config.encoder_type)
 
     def construct(

@@ -10,7 +10,7 @@ from mindspore import Parameter, Tensor, nn
 from openlrm.nn.encoders.presets import EncoderSpec
 from openlrm.ops import fused
 from openlrm.ops.fused import WIDTH, InferenceOnly
-from openlrm.ops.host.arrays import host_array
+from openlrm.ops.host.arrays import host_array, weight_array
 
 if TYPE_CHECKING:
     from openlrm.nn.encoders.vit import Block
@@ -53,26 +53,23 @@ def _run(block: Block, x: np.ndarray, length: int, room: np.ndarray) -> None:
     narrow, wide = room[:heads], room[heads:]
     weight, bias = _arrays(attention.qkv)
     qkv = fused.product(fused.normed(x, *_norm(block.norm1), narrow), weight, wide[: 3 * heads], bias)
-    mixed = fused.attend(*np.split(qkv, 3), length, narrow)
-    fused.add_product(x, mixed, *_scaled(block.ls1, *_arrays(attention.proj)))
+    mixed = fused.attend(*np.split(qkv, 3), length, narrow, half=weight.dtype == np.uint16)
+    fused.add_product(x, mixed, *_arrays(attention.proj), _gains(block.ls1))
     weight, bias = _arrays(mlp.fc1)
     hidden = fused.product(fused.normed(x, *_norm(block.norm2), narrow), weight, wide, bias, activate=True)
-    fused.add_product(x, hidden, *_scaled(block.ls2, *_arrays(mlp.fc2)))
+    fused.add_product(x, hidden, *_arrays(mlp.fc2), _gains(block.ls2))
 
 
 def _norm(norm: nn.Cell) -> tuple[np.ndarray, float]:
     """Gain and offset (2, dim), epsilon."""
-    return np.stack(_arrays(norm)), norm.eps
+    return np.stack([host_array(norm.weight), host_array(norm.bias)]), norm.eps
 
 
 def _arrays(layer: nn.Cell) -> tuple[np.ndarray, np.ndarray]:
-    return host_array(layer.weight), host_array(layer.bias)
+    return weight_array(layer.weight), host_array(layer.bias)
 
 
-def _scaled(scale: nn.Cell, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A product's weight and bias with the LayerScale behind it, if there is one."""
+def _gains(scale: nn.Cell) -> np.ndarray:
+    """Of the LayerScale behind a product; none if there is none."""
     gamma = getattr(scale, "gamma", None)
-    if not isinstance(gamma, Parameter):
-        return weight, bias
-    gamma = host_array(gamma)
-    return gamma[:, None] * weight, gamma * bias
+    return host_array(gamma) if isinstance(gamma, Parameter) else fused.NO_BIAS

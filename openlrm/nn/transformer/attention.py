@@ -16,6 +16,8 @@ class MultiHeadAttention(nn.Cell):
     checkpoints use both forms.
     """
 
+    products = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+
     def __init__(self, dim: int, heads: int, context_dim: int | None = None):
         super().__init__()
         context_dim = context_dim or dim

@@ -1,4 +1,8 @@
-"""The layers on numpy arrays, for inference in PyNative on a CPU: products fused with what surrounds them."""
+"""The layers on numpy arrays, for inference in PyNative on a CPU: products fused with what surrounds them.
+
+Weights that are kept in bfloat16 are multiplied in it, as are the queries, keys, values and exponentials of their
+attention; norms, modulations, sums and what goes from layer to layer are float32.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from mindspore import Tensor, nn
 
 from openlrm.ops import fused
 from openlrm.ops.fused import WIDTH, InferenceOnly
-from openlrm.ops.host.arrays import host_array
+from openlrm.ops.half import modulations
+from openlrm.ops.host.arrays import host_array, weight_array, widened
 
 if TYPE_CHECKING:
     from openlrm.nn.transformer.decoder import ModLN, TriplaneLayer
@@ -60,37 +65,40 @@ def _run(layer: TriplaneLayer, x, length: int, context, keys: int, norms: list[n
     query, key, value = _projections(layer.cross_attn)
     q = fused.product(fused.normed(x, norms[0], epsilon, narrow), query, wide[:heads])
     k, v = (fused.product(context, weight, fused.panels(len(weight), keys)) for weight in (key, value))
-    fused.add_product(x, fused.attend(q, k, v, keys, narrow), _output(layer.cross_attn))
+    fused.add_product(x, fused.attend(q, k, v, keys, narrow, _is_half(query)), _output(layer.cross_attn))
 
-    weight = host_array(layer.self_attn.in_proj_weight)
+    weight = weight_array(layer.self_attn.in_proj_weight)
     qkv = fused.product(fused.normed(x, norms[1], epsilon, narrow), weight, wide[: 3 * heads])
-    mixed = fused.attend(*np.split(qkv, 3), length, narrow)
+    mixed = fused.attend(*np.split(qkv, 3), length, narrow, _is_half(weight))
     fused.add_product(x, mixed, _output(layer.self_attn))
 
     first, last = layer.mlp[0], layer.mlp[3]
-    weight, bias = map(host_array, (first.weight, first.bias))
+    weight, bias = weight_array(first.weight), host_array(first.bias)
     hidden = fused.product(fused.normed(x, norms[2], epsilon, narrow), weight, wide, bias, activate=True)
-    fused.add_product(x, hidden, *map(host_array, (last.weight, last.bias)))
+    fused.add_product(x, hidden, weight_array(last.weight), host_array(last.bias))
+
+
+def _is_half(weight: np.ndarray) -> bool:
+    return weight.dtype == np.uint16
 
 
 def _projections(attention) -> tuple[np.ndarray, ...]:
     """Weights of queries, keys and values."""
     if attention.packed:
-        return tuple(np.split(host_array(attention.in_proj_weight), 3))
-    return tuple(map(host_array, (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)))
+        return tuple(np.split(weight_array(attention.in_proj_weight), 3))
+    return tuple(map(weight_array, (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)))
 
 
 def _output(attention) -> np.ndarray:
     """Weight of the output projection, with its adapter."""
-    weight = host_array(attention.out_proj.weight)
-    return weight if attention.adapter is None else attention.adapter.host_weight(weight)
+    weight = weight_array(attention.out_proj.weight)
+    return weight if attention.adapter is None else attention.adapter.host_weight(widened(weight))
 
 
 def _modulated(norm: ModLN, active: np.ndarray) -> np.ndarray:
     """Gain and offset (N, 2, dim) from SiLU(c) (N, mod_dim): LN(x) (1 + scale) + shift is again a LayerNorm."""
     layer = norm.mlp[1]
-    # Not BLAS, whose threads spin after it, nor an operation, after which MindSpore's do.
-    modulation = np.einsum("pk,nk->pn", active, host_array(layer.weight)) + host_array(layer.bias)
+    modulation = modulations(active, weight_array(layer.weight)) + host_array(layer.bias)
     shift, scale = np.split(modulation, 2, axis=1)
     weight, bias = host_array(norm.norm.weight), host_array(norm.norm.bias)
     return np.stack([weight * (1 + scale), bias * (1 + scale) + shift], axis=1)

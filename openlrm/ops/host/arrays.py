@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from mindspore import Tensor, float32, float64
+from mindspore import Tensor, bfloat16, float32, float64
 
 _kept = threading.local()
 
@@ -37,6 +37,22 @@ def host_array(tensor: Tensor) -> np.ndarray:
     if tensor.dtype != float32:
         raise TypeError(f"compiled loops take float32, not {tensor.dtype}: cast the tensor or run in graph mode")
     return np.ascontiguousarray(tensor.asnumpy())
+
+
+def weight_array(tensor: Tensor) -> np.ndarray:
+    """Like `host_array`, of a weight that may be bfloat16: then the numbers' bits in uint16.
+
+    Raises:
+        TypeError: of another kind.
+    """
+    if tensor.dtype == bfloat16:
+        return np.ascontiguousarray(tensor.asnumpy()).view(np.uint16)
+    return host_array(tensor)
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """What `weight_array` gives, in float32."""
+    return (array.astype(np.uint32) << 16).view(np.float32) if array.dtype == np.uint16 else array
 
 
 def float_array(tensor: Tensor) -> np.ndarray:

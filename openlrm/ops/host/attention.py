@@ -14,7 +14,7 @@ from openlrm.ops.host.sizes import GROUP, TILE, WIDTH
 from openlrm.ops.host.tiles import aligned, multiply_group, outer_group
 from openlrm.utils.compiled import compiled
 
-_NONE = f32(-1e30)
+NONE = f32(-1e30)
 """Score of a key that is not there."""
 _MOST = f32(2**20)
 """Sum of a tile's exponentials from which on all are made relative to the tile's largest score."""
@@ -79,6 +79,34 @@ def _sum_of_products(row, other):
     return total
 
 
+@njit(fastmath=EXACT)
+def add_powers(scores, count, there, weights, shifts, sums, mixed):
+    """Take a tile of keys into the softmax of its queries.
+
+    Args:
+        scores: flat (WIDTH, WIDTH) times log2(e), changed where no key is.
+        count: queries that are there.
+        there: keys that are there.
+        weights: as scores, written: exponentials, relative to the shifts.
+        shifts: (WIDTH,), changed.
+        sums: (WIDTH,) of the exponentials up to now, changed.
+        mixed: flat (WIDTH, WIDTH), values times the exponentials up to now, made relative to the new shifts.
+    """
+    for i in range(count):
+        row, powers = scores[i * WIDTH : (i + 1) * WIDTH], weights[i * WIDTH : (i + 1) * WIDTH]
+        row[there:] = NONE
+        total = _powers(row, shifts[i], powers)
+        if not total <= _MOST:
+            top = max(row)
+            # What was summed up to now was relative to a smaller score.
+            shrink = f32(2) ** (shifts[i] - top)
+            shifts[i] = top
+            sums[i] *= shrink
+            mixed[i * WIDTH : (i + 1) * WIDTH] *= shrink
+            total = _powers(row, top, powers)
+        sums[i] += total
+
+
 @njit
 def padded(count):
     """Numbers in the tiles of `count` rows."""
@@ -112,23 +140,11 @@ def attend(q, k, v, scale, first, last, out, logarithms, room):
         for i in range(count):
             for j in range(WIDTH):
                 queries[i * WIDTH + j] = q[start + i, j] * scale
-        mixed[:], shifts[:], sums[:] = f32(0), _NONE, f32(0)
+        mixed[:], shifts[:], sums[:] = f32(0), NONE, f32(0)
         for tile in range(0, len(k_columns), TILE):
             _multiply_tile(queries, k_columns[tile : tile + TILE], scores)
             there = min(WIDTH, keys - tile // WIDTH)
-            for i in range(count):
-                row, powers = scores[i * WIDTH : (i + 1) * WIDTH], weights[i * WIDTH : (i + 1) * WIDTH]
-                row[there:] = _NONE
-                total = _powers(row, shifts[i], powers)
-                if not total <= _MOST:
-                    top = max(row)
-                    # What was summed up to now was relative to a smaller score.
-                    shrink = f32(2) ** (shifts[i] - top)
-                    shifts[i] = top
-                    sums[i] *= shrink
-                    mixed[i * WIDTH : (i + 1) * WIDTH] *= shrink
-                    total = _powers(row, top, powers)
-                sums[i] += total
+            add_powers(scores, count, there, weights, shifts, sums, mixed)
             _add_product(weights, v_rows[tile : tile + TILE], mixed)
         for i in range(count):
             logarithms[start + i] = shifts[i] + math.log2(sums[i])
@@ -185,7 +201,7 @@ def attend_gradient(q, k, v, scale, out, logarithms, dout, dq, dk, dv, room):
                 if i >= count:
                     row[:], of_row[:] = f32(0), f32(0)
                     continue
-                row[there:] = _NONE
+                row[there:] = NONE
                 product, shift = products[start + i], logarithms[start + i]
                 for j in range(WIDTH):
                     row[j] = power_of_two(row[j] - shift)

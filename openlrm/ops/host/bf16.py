@@ -5,13 +5,15 @@ multiplications of a float32 instruction in the same time, and weights take half
 nearest bfloat16 (8 significant bits); numbers below 1.2e-38 count as zero.
 """
 
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from openlrm.ops.host.functions import EXACT, f32
+from openlrm.ops.host.functions import EXACT, f32, number_of
 from openlrm.ops.host.layers import gelu
 from openlrm.ops.host.sizes import TILE, WIDTH
 from openlrm.ops.host.tiles import aligned
@@ -25,6 +27,7 @@ PAIRS = WIDTH // 2
 _LANES = 16
 
 
+@cache
 def is_available() -> bool:
     """Whether the loops are compiled for a processor that has the instruction (avx512_bf16)."""
     from numba.core.registry import cpu_target
@@ -143,6 +146,34 @@ def pack_pairs(weight, first, last, pairs):
             round_row(weight[n, place : place + WIDTH], row, 0)
             for k in range(PAIRS):
                 pairs[start + (place // 2 + k) * COLUMNS] = row[k]
+
+
+@compiled(fastmath=EXACT)
+def pack_bits(weight, gains, first, last, pairs):
+    """`pack_pairs` of a weight that is bfloat16 already.
+
+    Args:
+        weight: (N, K / 2) int32, pairs of neighbours in a row.
+        gains: (N,) float32 that rows are multiplied with, or empty.
+        first: column to begin with.
+        last: one past the last column.
+        pairs: as above.
+    """
+    inner = weight.shape[1]
+    row, wide = np.empty(PAIRS, np.int32), np.empty(WIDTH, f32)
+    for block in range(first, last, COLUMNS):
+        for place in range(0, inner, PAIRS):
+            start = block * inner + place * COLUMNS
+            for j in range(COLUMNS):
+                bits = weight[block + j, place : place + PAIRS]
+                if len(gains) > 0:
+                    for k in range(PAIRS):
+                        wide[2 * k] = number_of(bits[k] << np.int32(16)) * gains[block + j]
+                        wide[2 * k + 1] = number_of(bits[k] & np.int32(-65536)) * gains[block + j]
+                    round_row(wide, row, 0)
+                    bits = row
+                for k in range(PAIRS):
+                    pairs[start + k * COLUMNS + j] = bits[k]
 
 
 @njit(fastmath=EXACT)

@@ -29,7 +29,7 @@ def _bits_of(context, number):
 
 
 @intrinsic
-def _number_of(context, bits):
+def number_of(context, bits):
     """The float32 of an int32's bits."""
 
     def code(context, builder, signature, arguments):
@@ -56,7 +56,7 @@ def power_of_two(x):
     p = p * x + f32(0.240221074)
     p = p * x + f32(0.693147207)
     p = p * x + f32(1)
-    return p * _number_of((_bits_of(shifted) << np.int32(23)) + np.int32(127 << 23))
+    return p * number_of((_bits_of(shifted) << np.int32(23)) + np.int32(127 << 23))
 
 
 @njit(fastmath=EXACT)

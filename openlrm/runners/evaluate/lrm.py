@@ -67,7 +67,7 @@ class EvalLRM(Runner):
             check_output(folder / "metrics.json")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world()
-        reconstructor = Reconstructor.load(located, cfg.source_size)
+        reconstructor = Reconstructor.load(located, cfg.source_size, precision=cfg.precision)
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]
@@ -79,7 +79,8 @@ class EvalLRM(Runner):
         if world.leads:
             (folder / "log_0.txt").unlink(missing_ok=True)
         setup_logging(cfg.logger, folder / "log_0.txt" if world.leads else None)
-        logger.info("model %s, weights %s, device %s, mode %d", located.name, located.weights, device, cfg.mode)
+        where = device, cfg.mode, reconstructor.precision
+        logger.info("model %s, weights %s, device %s, mode %d, products in %s", located.name, located.weights, *where)
         if without_lpips:
             logger.info("no LPIPS: %s", without_lpips)
         point_out_training(uids, training)
@@ -88,7 +89,8 @@ class EvalLRM(Runner):
         if not objects:
             raise UserError("no object could be evaluated", ", ".join(roots), "the lines above say why")
         size = reconstructor.source_size
-        protocol = build_protocol(cfg, located, device, roots, objects, size, cameras, without_lpips)
+        where = device, reconstructor.precision
+        protocol = build_protocol(cfg, located, where, roots, objects, size, cameras, without_lpips)
         if world.leads:
             write_results(folder, located, objects, failed, training, protocol, cfg.count_input_view)
         # Nobody ends before the report is there: msrun kills the others when one ends with an error.

@@ -63,6 +63,11 @@ class _InferOptions:
         choices=["auto", "host", "device"],
     )
     mode: int = option(1, "1 PyNative, 0 graph (compiles first, then runs faster)", choices=[0, 1])
+    precision: str = option(
+        "auto",
+        "format of the products; auto: fp32 on a CPU, bf16 on Ascend; bf16 on a CPU needs avx512_bf16 and mode=1",
+        choices=["auto", "fp32", "bf16"],
+    )
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
     dry_run: bool = option(False, "print the config, the model's size and the files that would be written, and stop")
 

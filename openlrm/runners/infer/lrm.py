@@ -80,8 +80,8 @@ class InferLRM(Runner):
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
         names = unique_output_names(images, cfg.image_input, cfg.endings())
         self._check_targets([cfg.targets(located.results, uid) for uid in names])
-        reconstructor = Reconstructor.load(located, cfg.source_size)
-        logger.info("model %s, weights %s", located.name, located.weights)
+        reconstructor = Reconstructor.load(located, cfg.source_size, precision=cfg.precision)
+        logger.info("model %s, weights %s, products in %s", located.name, located.weights, reconstructor.precision)
         if cfg.dry_run:
             return self._tell(
                 [model_fact(located, reconstructor.model)], [cfg.targets(located.results, uid) for uid in names]
