@@ -5,6 +5,7 @@ chosen here, with the measured reason beside it.
 """
 
 from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
+from openlrm.ops.casting import ProductCell
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
 from openlrm.ops.hartley import hartley
@@ -18,6 +19,7 @@ __all__ = [
     "AddBias",
     "LayerNorm",
     "Linear",
+    "ProductCell",
     "attention",
     "build_table",
     "conv3x3",

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
+from openlrm.ops.casting import ProductCell
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.half import pack_half, product_half
 from openlrm.ops.host.arrays import check_array, host_array, weight_array, widened
@@ -111,11 +112,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dtype != ms.float32 and on_ascend():
         y = _product()(x.astype(weight.dtype), weight).astype(ms.float32)
     else:
-        y = _product()(x, weight.astype(ms.float32))
+        y = _product()(x.astype(ms.float32), weight.astype(ms.float32))
     return y if bias is None else _add_bias()(y, bias)
 
 
-class Linear(nn.Cell):
+class Linear(ProductCell):
     """y = x W^T + b over the last axis; weight (out_features, in_features), bias (out_features,).
 
     Fresh weights are U(-1/sqrt(in), 1/sqrt(in)), zero bias when `zero_bias`.
@@ -135,7 +136,8 @@ class Linear(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         shape = x.shape
-        y = linear(x.reshape(-1, self.in_features), self.weight, self.bias if self.has_bias else None)
+        weight = self.half_weight(self.weight)
+        y = linear(self.half(x.reshape(-1, self.in_features)), weight, self.bias if self.has_bias else None)
         return y.reshape((*shape[:-1], self.out_features))
 
 

@@ -24,12 +24,12 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def product_weights(cell: nn.Cell) -> dict[str, Parameter]:
-    """Weights of products by name: those that Cells list in `products`, with widths that are multiples of 64."""
+    """Weights of products by name: those of matrices whose widths are multiples of 64."""
     found = {}
     for name, part in cell.cells_and_names():
         for attribute in getattr(part, "products", ()):
             weight = getattr(part, attribute, None)
-            if weight is not None and not any(width % WIDTH for width in weight.shape):
+            if weight is not None and weight.ndim == 2 and not any(width % WIDTH for width in weight.shape):
                 found[f"{name}.{attribute}" if name else attribute] = weight
     return found
 

@@ -57,7 +57,6 @@ class Train(Runner):
         from openlrm.training.update import Update
         from openlrm.utils.run_files import LOG
 
-        check_precision(cfg.train.precision)
         if not cfg.dry_run and cfg.saver.resume is None:
             check_output(Path(cfg.saver.output_path) / cfg.saver.name / "TIME")
         device = setup_device(cfg.device_target, cfg.mode)
@@ -65,6 +64,7 @@ class Train(Runner):
         folder = resumed_folder(cfg, world)
         resumed = folder is not None
         task = self.family.task(cfg, world, resumed)
+        check_precision(cfg.train.precision, task.half_parts)
         total = total_steps(cfg.train, task.per_epoch)
         update = Update(task, cfg.train, total, world, sharded=cfg.parallel_mode == "optim")
         memory = estimate_step(task, cfg, world)

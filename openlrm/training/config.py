@@ -64,9 +64,13 @@ class SchedulerConfig:
 
 @dataclass
 class PrecisionConfig:
-    """Number formats; anything but float32 is refused so far."""
+    """Number formats, see `openlrm.training.precision.Policy`."""
 
-    amp_level: str = option("O0", "O0 float32; O1 operators in half precision; O2 the network", choices=AMP_LEVELS)
+    amp_level: str = option(
+        "O0",
+        "O0 float32; O1 products and attention of encoder and transformer in half precision; O2 their weights kept so",
+        choices=AMP_LEVELS,
+    )
     dtype: str = option("fp32", "format of O1 and O2", choices=DTYPES)
     loss_scaler_type: str = option("dynamic", "loss scale of fp16", choices=["dynamic", "static"])
     init_loss_scale: float = option(65536.0, "first loss scale", minimum=1)

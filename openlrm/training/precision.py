@@ -1,31 +1,67 @@
-"""Number formats: what can be run, and the loss scale that keeps fp16 gradients in range."""
+"""Number formats of training: what is cast, and the loss scale that keeps fp16 gradients in range."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import mindspore as ms
+from mindspore import nn
+
 from openlrm.errors import UserError
+from openlrm.ops.casting import set_casting
 from openlrm.training.config import PrecisionConfig
 
 _GROWTH, _BACKOFF = 2.0, 0.5
 _LEAST, _GREATEST = 1.0, 2.0**24
+_FORMATS = {"bf16": ms.bfloat16, "fp16": ms.float16}
 
 
-def check_precision(config: PrecisionConfig) -> None:
-    """Refuse half precision, which is not there yet on any device.
-
-    MindSpore's own wrapper, which was used before, changes nothing at O1, since training calls parts of the model, and
-    renames the parameters at O2, so that the first step fails.
+def check_precision(config: PrecisionConfig, parts: Sequence[nn.Cell]) -> None:
+    """Refuse formats that contradict the level.
 
     Args:
         config: number formats.
+        parts: of the model that may be in half precision.
 
     Raises:
-        UserError: with the reason and what to use instead.
+        UserError: with what to use instead.
     """
-    if config.amp_level != "O0" or config.dtype != "fp32":
-        raise UserError(
-            f"amp_level={config.amp_level} with dtype={config.dtype}: training in half precision is not there yet",
-            hint="use train.precision.amp_level=O0 with dtype=fp32, or leave both out",
-        )
+    level, dtype = config.amp_level, config.dtype
+    if (level == "O0") != (dtype == "fp32"):
+        hint = "use O0 with fp32, O1 or O2 with bf16 or fp16"
+        raise UserError(f"train.precision.amp_level={level} contradicts train.precision.dtype={dtype}", hint=hint)
+    if level != "O0" and not parts:
+        what = f"train.precision.amp_level={level}: nothing of this model may be in half precision"
+        raise UserError(what, hint="use train.precision.amp_level=O0")
+
+
+class Policy:
+    """Which numbers of a step are in half precision: the inputs and weights of products and attention in `parts`.
+
+    Everything else is float32: norms, softmax, renderer, losses, gradients of parameters, optimiser, averages; and
+    parameters, which keep their names. At O1 weights are cast where they are used; at O2 once a step, and kept in half
+    precision beside the float32 ones until it ends. What needs no gradient on a CPU (a frozen encoder's features,
+    validation) is computed in float32.
+
+    Args:
+        config: number formats.
+        parts: of the model.
+    """
+
+    def __init__(self, config: PrecisionConfig, parts: Sequence[nn.Cell]):
+        self._kept = None
+        if config.amp_level != "O0" and config.dtype != "fp32":
+            self._kept = set_casting(parts, _FORMATS[config.dtype], keep=config.amp_level == "O2")
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Around the gradients of a step, in which no parameter changes."""
+        if self._kept is None:
+            yield
+        else:
+            with self._kept.kept():
+                yield
 
 
 class LossScaler:

@@ -50,6 +50,7 @@ class Task(ABC):
         parts: names of what `loss` reports, "loss" first.
         config_dict: contents of the model's config.json; None when the model has none.
         settled: step from which every part of the loss counts.
+        half_parts: parts of the model whose products may be in half precision.
     """
 
     model: nn.Cell
@@ -60,6 +61,7 @@ class Task(ABC):
     parts: Sequence[str] = ("loss",)
     config_dict: dict[str, Any] | None = None
     settled: int = 0
+    half_parts: Sequence[nn.Cell] = ()
 
     def __init__(self) -> None:
         self._functions: dict[int, Any] = {}

@@ -17,7 +17,7 @@ from openlrm.parallel.world import lost_workers_told
 from openlrm.training.config import TrainConfig
 from openlrm.training.ema import MovingAverage
 from openlrm.training.optim import Accumulate, AdamW, GlobalNorm, Scale, clip_factor, variable
-from openlrm.training.precision import LossScaler
+from openlrm.training.precision import LossScaler, Policy
 from openlrm.training.schedule import learning_rate
 from openlrm.training.sharded import ShardedAdamW
 from openlrm.training.task import Task
@@ -63,6 +63,7 @@ class Update:
         self.average = MovingAverage(task.parameters, config.ema_decay) if config.use_ema else None
         self.sums = Accumulate(task.parameters) if config.gradient_accumulation_steps > 1 else None
         self.scaler = LossScaler(config.precision)
+        self.policy = Policy(config.precision, task.half_parts)
         self.norm, self.scale = GlobalNorm(), Scale()
         self.updates = 0
 
@@ -77,10 +78,11 @@ class Update:
         """Do step number `step` with `gradient_accumulation_steps` batches."""
         scale = self.scaler.scale
         results = []
-        for part, batch in enumerate(batches):
-            results.append(self.task.gradient(batch, step, part, scale))
-            if self.sums is not None:
-                self.sums(variable(results[-1].gradients))
+        with self.policy.step():
+            for part, batch in enumerate(batches):
+                results.append(self.task.gradient(batch, step, part, scale))
+                if self.sums is not None:
+                    self.sums(variable(results[-1].gradients))
         gradients = variable(results[-1].gradients if self.sums is None else self.sums.take())
         if self.reduce is not None:
             with lost_workers_told():

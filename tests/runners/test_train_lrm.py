@@ -158,7 +158,7 @@ def test_start_from_a_released_model_deferred(tmp_path, golden_dir, monkeypatch,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["train.precision.amp_level=O2", "train.precision.dtype=bf16"], "not there yet"),
+        (["train.precision.amp_level=O2"], "amp_level=O2 contradicts train.precision.dtype=fp32"),
         (["train.loss.perceptual_weight=1"], "LPIPS needs regions of 16"),
         (
             ["train.loss.perceptual_weight=1", "train.loss.lpips_backbone=nowhere.safetensors",

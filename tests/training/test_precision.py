@@ -1,6 +1,7 @@
 """Which number formats are refused, and the arithmetic of the loss scale."""
 
 import pytest
+from mindspore import nn
 
 from openlrm.errors import UserError
 from openlrm.training.config import PrecisionConfig
@@ -10,20 +11,25 @@ HALF = {"amp_level": "O2", "dtype": "fp16", "init_loss_scale": 1024.0, "scale_wi
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "said"),
     [
-        {"amp_level": "O2", "dtype": "bf16"},
-        {"amp_level": "O1", "dtype": "fp32"},
-        {"amp_level": "O0", "dtype": "fp16"},
+        (
+            {"amp_level": "O1", "dtype": "fp32"},
+            "amp_level=O1 contradicts .*dtype=fp32. use O0 with fp32, O1 or O2 with",
+        ),
+        ({"amp_level": "O0", "dtype": "fp16"}, "amp_level=O0 contradicts .*dtype=fp16"),
+        ({"amp_level": "O2", "dtype": "bf16"}, "nothing of this model may be in half precision"),
     ],
 )
-def test_half_precision_is_refused_on_every_device(options):
-    with pytest.raises(UserError, match="not there yet.*amp_level=O0"):
-        check_precision(PrecisionConfig(**options))
+def test_what_is_refused(options, said):
+    with pytest.raises(UserError, match=said):
+        check_precision(PrecisionConfig(**options), ())
 
 
-def test_float32_is_accepted():
-    check_precision(PrecisionConfig())
+def test_what_is_accepted():
+    check_precision(PrecisionConfig(), ())
+    for level in ("O1", "O2"):
+        check_precision(PrecisionConfig(amp_level=level, dtype="bf16"), (nn.CellList(),))
 
 
 def test_scale_halves_on_overflow_and_doubles_after_a_window():

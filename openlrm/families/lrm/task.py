@@ -54,7 +54,7 @@ class LRMTask(ObjectTask):
 
     def __init__(self, family: Family, config: TrainLRMConfig, world: World, model: ModelLRM) -> None:
         super().__init__(config, world)
-        self.model = model
+        self.model, self.half_parts = model, model.half_parts
         self.parameters = trained_parameters(self.model, config.train.only, config.train.freeze)
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
         self.config_dict = family.config_of(model, config.data.source_image_res)

@@ -15,6 +15,7 @@ from openlrm.ops import (
     AddBias,
     LayerNorm,
     Linear,
+    ProductCell,
     attention,
     fuses_layers,
     gelu,
@@ -28,7 +29,7 @@ _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)
 
 
-class SelfAttention(nn.Cell):
+class SelfAttention(ProductCell):
     """Self-attention with one biased product for q, k, v."""
 
     def __init__(self, dim: int, heads: int):
@@ -41,10 +42,11 @@ class SelfAttention(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """(N, L, dim) -> (N, L, dim)."""
         n, length, dim = x.shape
-        weight, bias = self.qkv.weight, self.qkv.bias
+        x, weight, bias = self.half(x), self.qkv.half_weight(self.qkv.weight), self.qkv.bias
         q = linear(x.reshape(n * length, dim), weight[:dim], bias[:dim]).reshape(n, length, dim)
         k, v = project_keys_values(x, weight[dim:], bias[dim:])
-        y = project_output(attention(q, k, v, self.heads), self.proj.weight)
+        mixed = self.half(attention(self.half(q), self.half(k), self.half(v), self.heads))
+        y = project_output(mixed, self.proj.half_weight(self.proj.weight))
         return self.add_bias(y.reshape(n * length, dim), self.proj.bias).reshape(n, length, dim)
 
 
@@ -121,8 +123,10 @@ class PatchEmbed(nn.Cell):
         return self.proj(patches).reshape(n, h * w, -1)
 
 
-class PatchProjection(nn.Cell):
+class PatchProjection(ProductCell):
     """The convolution's weight (dim, 3, p, p) and bias (dim,) applied to flattened patches."""
+
+    products = ("weight",)
 
     def __init__(self, patch: int, dim: int):
         super().__init__()
@@ -131,7 +135,9 @@ class PatchProjection(nn.Cell):
 
     def construct(self, patches: Tensor) -> Tensor:
         """(P, 3 p p) -> (P, dim)."""
-        return ops.bias_add(ops.matmul(patches, self.weight.reshape(self.weight.shape[0], -1).T), self.bias)
+        weight = self.half_weight(self.weight)
+        y = ops.matmul(self.half(patches), weight.reshape(weight.shape[0], -1).T)
+        return ops.bias_add(y.astype(ms.float32), self.bias)
 
 
 class VisionTransformer(nn.Cell):

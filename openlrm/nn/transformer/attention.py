@@ -3,13 +3,13 @@
 import math
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor
 from mindspore.common.initializer import Uniform, initializer
 
-from openlrm.ops import Linear, attention, linear, project_context, project_keys_values, project_output
+from openlrm.ops import Linear, ProductCell, attention, linear, project_context, project_keys_values, project_output
 
 
-class MultiHeadAttention(nn.Cell):
+class MultiHeadAttention(ProductCell):
     """Attention of queries (N, L, dim) over a context (N, K, context_dim).
 
     One packed `in_proj_weight` (3 dim, dim) when both widths are equal, else `q/k/v_proj_weight`: the released
@@ -44,19 +44,20 @@ class MultiHeadAttention(nn.Cell):
             (N, L, dim).
         """
         dim = self.dim
-        if context is None:
-            context = x
+        x = self.half(x)
+        context = x if context is None else self.half(context)
         if self.packed:
-            q_weight, kv_weight = self.in_proj_weight[:dim], self.in_proj_weight[dim:]
+            weight = self.half_weight(self.in_proj_weight)
+            q_weight, kv_weight = weight[:dim], weight[dim:]
             k, v = project_keys_values(context, kv_weight)
         else:
-            q_weight = self.q_proj_weight
-            k = project_context(context, self.k_proj_weight)
-            v = project_context(context, self.v_proj_weight)
+            q_weight = self.half_weight(self.q_proj_weight)
+            k = project_context(context, self.half_weight(self.k_proj_weight))
+            v = project_context(context, self.half_weight(self.v_proj_weight))
         n, length, _ = x.shape
         q = linear(x.reshape(n * length, dim), q_weight).reshape(n, length, dim)
-        mixed = attention(q, k, v, self.heads)
-        y = project_output(mixed, self.out_proj.weight)
+        mixed = self.half(attention(self.half(q), self.half(k), self.half(v), self.heads))
+        y = project_output(mixed, self.out_proj.half_weight(self.out_proj.weight))
         if self.adapter is not None:
             y = self.adapter(mixed, y)
         return y

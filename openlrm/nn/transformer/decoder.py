@@ -42,6 +42,8 @@ class CameraEmbedder(nn.Cell):
 class ModLN(nn.Cell):
     """LayerNorm modulated by the camera: LN(x) * (1 + scale) + shift, [shift, scale] = Linear(SiLU(c))."""
 
+    in_float32 = True
+
     def __init__(self, dim: int, mod_dim: int):
         super().__init__()
         self.dim = dim
