@@ -43,15 +43,20 @@ def model_config(size: dict) -> dict:
     )
 
 
-def best_of(job: Callable[[], object], repeats: int = REPEATS, warm: bool = False) -> float:
+def best_of(
+    job: Callable[[], object],
+    repeats: int = REPEATS,
+    warm: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Seconds of the fastest run after one that warms up, unless it is `warm`."""
     if not warm:
         job()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         job()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
@@ -69,6 +74,29 @@ def measure_planes(size: dict, field: Path) -> dict:
     image = Tensor(np.random.default_rng(0).random((1, 3, size["source"], size["source"]), np.float32))
     source = Tensor(Camera.canonical().source_record()[None])
     return {"planes": best_of(lambda: model.forward_planes(image, source).asnumpy())}
+
+
+def measure_formats(size: dict, precision: str) -> dict:
+    """Image to planes on random weights in a format: the processor's seconds over its cores, and the peak."""
+    import mindspore as ms
+    from mindspore import Tensor
+
+    from openlrm import ModelLRM
+    from openlrm.cameras import Camera
+    from openlrm.ops import set_precision
+    from openlrm.training.estimate import peak_memory
+    from openlrm.utils.threads import host_threads
+
+    ms.set_seed(0)
+    model = ModelLRM(**model_config(size))
+    model.set_train(False)
+    used = set_precision(model.half_parts, precision)
+    held = sum(parameter.nbytes for parameter in model.get_parameters())
+    image = Tensor(np.random.default_rng(0).random((1, 3, size["source"], size["source"]), np.float32))
+    source = Tensor(Camera.canonical().source_record()[None])
+    job = lambda: model.forward_planes(image, source).asnumpy()  # noqa: E731
+    seconds = best_of(job, clock=time.process_time) / host_threads()
+    return {"precision": used, "seconds": seconds, "weights_gib": held / 2**30, "peak_gib": peak_memory()}
 
 
 def measure_dense(size: dict, field: Path) -> dict:
@@ -109,14 +137,17 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", choices=SIZES)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("field", type=Path, help="planes.safetensors of a fit at this size")
+    parser.add_argument("stage", choices=[*STAGES, "fp32", "bf16"], help="fp32, bf16: planes in that format")
+    parser.add_argument("field", type=Path, nargs="?", help="planes.safetensors of a fit at this size")
     parser.add_argument("--mode", type=int, default=1, choices=(0, 1))
     arguments = parser.parse_args()
     from openlrm.ops import setup_device
     from openlrm.training.estimate import peak_memory
 
     setup_device("CPU", arguments.mode)
+    if arguments.stage in ("fp32", "bf16"):
+        print(json.dumps(measure_formats(SIZES[arguments.size], arguments.stage)))
+        return
     figures = STAGES[arguments.stage](SIZES[arguments.size], arguments.field)
     print(json.dumps(figures | {f"{arguments.stage}_gib": peak_memory()}))
 
