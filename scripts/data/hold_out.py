@@ -2,8 +2,8 @@
 
     python scripts/data/hold_out.py path/to/more/manifest.csv configs/demo_lists
 
-An object is held out by the hash of its name's stem, so that book1 and book2 stay on one side; all of quaternius_2019 is
-held out. Nearly white objects, which vanish on the white pictures of evaluation, and weapons are left out altogether.
+An object is held out by the hash of its name's stem, so that book1 and book2 stay on one side; all of quaternius_2019
+is held out. Nearly white objects, which vanish on the white pictures of evaluation, and weapons are left out.
 Writes train.txt (a list for `render.objaverse input=`, paths relative to the manifest's folder), held_out.txt,
 never_trained_source.txt and left_out.txt.
 """
