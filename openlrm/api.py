@@ -28,6 +28,7 @@ def reconstruct(
     recentre: bool | None = None,
     source_cam_dist: float = 2.0,
     device_target: str | None = None,
+    adapter: str | os.PathLike | None = None,
 ) -> Representation:
     """Make a 3D scene of the object in a picture, or in several with their cameras, as the model's family needs.
 
@@ -43,6 +44,7 @@ def reconstruct(
         source_cam_dist: distance of the canonical camera, in units of the scene, whose cube is 2 wide; a recentred
             object is scaled to what that camera sees of an object of the training's size.
         device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
+        adapter: folder of a LoRA, for a model that is yet to be loaded; see `load_model`.
 
     Returns:
         The scene: `render`, `mesh`, `save` and more, see `openlrm.representations.base.Representation`.
@@ -53,17 +55,22 @@ def reconstruct(
     from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess import border_ratio_at, prepare_picture
 
+    if adapter is not None and isinstance(model, Reconstructor):
+        raise UserError("the model is loaded already", hint="give the adapter to load_model")
     images = list(image) if isinstance(image, (list, tuple)) else [image]
     centred = cameras is None if recentre is None else recentre
     margin = border_ratio_at(source_cam_dist)
     pictures = [prepare_picture(one, background, centred, margin).pixels for one in images]
-    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
+    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target, adapter=adapter)
     names = [one if isinstance(one, (str, os.PathLike)) else "the picture" for one in images]
     return reconstructor(pictures, cameras, name=names, source_cam_dist=source_cam_dist)
 
 
 def load_model(
-    model: str | os.PathLike | None = None, device_target: str | None = None, source_size: int | None = None
+    model: str | os.PathLike | None = None,
+    device_target: str | None = None,
+    source_size: int | None = None,
+    adapter: str | os.PathLike | None = None,
 ) -> Reconstructor:
     """Load a model of any family once, for `reconstruct(image, model)` of many pictures.
 
@@ -73,12 +80,13 @@ def load_model(
         model: a release or run folder, checkpoint file or hub id; the demonstration model without it.
         device_target: "Ascend" or "CPU"; Ascend when there is one without it.
         source_size: side in pixels of the encoder's input; what the model was made for without it.
+        adapter: folder of a LoRA to put onto it, ours or PEFT's; see `openlrm.checkpoint.adapter`.
 
     Returns:
         The model's `Reconstructor`: `.model` is its Cell; called with pictures and cameras it gives a representation.
 
     Raises:
-        UserError: not found, unreadable, or a device that is not there.
+        UserError: not found, unreadable, an adapter that does not fit, or a device that is not there.
     """
     path = default_model() if model is None else model
     from openlrm.checkpoint import locate_model
@@ -86,7 +94,7 @@ def load_model(
     from openlrm.ops import setup_device
 
     setup_device(device_target)
-    return Reconstructor.load(locate_model(os.fspath(path)), source_size)
+    return Reconstructor.load(locate_model(os.fspath(path)), source_size, adapter=adapter)
 
 
 def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Representation:
