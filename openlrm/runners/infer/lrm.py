@@ -84,9 +84,7 @@ class InferLRM(Runner):
         reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter)
         logger.info("model %s, weights %s", located.name, located.weights)
         if cfg.dry_run:
-            return self._tell(
-                [model_fact(located, reconstructor.model)], [cfg.targets(results, uid) for uid in names]
-            )
+            return self._tell([model_fact(located, reconstructor.model)], [cfg.targets(results, uid) for uid in names])
         errors = []
         for image, uid in self.world.share(list(zip(images, names, strict=True))):
             targets = cfg.targets(results, uid)
