@@ -13,7 +13,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from openlrm import launch
+from openlrm.config import load_config
 from openlrm.diagnosis.objects import kept_views, spread_views, tuning_views
+from openlrm.finetuning.config import FullConfig, LoRAConfig
 from openlrm.finetuning.ranks import best_rank
 
 pytestmark = pytest.mark.usefixtures("pynative")
@@ -170,3 +172,13 @@ def test_views_of_the_protocol(freq_golden):
     np.testing.assert_array_equal(spread_views(32, 8), freq_golden["views/diagnostic"])
     fitted, kept = kept_views(32, 8)
     assert len(kept) == 8 and not set(kept) & set(fitted) and 0 in fitted
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_configs_load(repo, kind):
+    path = repo / "configs" / f"finetune-{kind}-demo.yaml"
+    assert f"finetune.{kind} --config configs/{path.name}" in path.read_text(encoding="utf-8")
+    config = load_config({"lora": LoRAConfig, "full": FullConfig}[kind], [path])
+    assert (
+        len(config.train_uids) == 18 and len(config.val_uids) == 6 and not set(config.train_uids) & set(config.val_uids)
+    )
