@@ -28,6 +28,7 @@ RUNNERS = {
     "report": ("openlrm.runners.report:Report", "results of a run -> an HTML page"),
     "compare": ("openlrm.runners.compare:Compare", "two results -> what is better in which"),
     "app": ("openlrm.runners.app:App", "a web page: uploaded pictures -> 3D models"),
+    "fetch": ("openlrm.runners.fetch:Fetch", "files of others that an option wants"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""
