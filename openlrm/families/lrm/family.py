@@ -25,7 +25,9 @@ class LRM(Family):
     """Pictures of an object to a triplane: one, or as many as a model was made for."""
 
     name = "lrm"
-    summary = "one picture, or several with their cameras -> triplane (Hong et al., 2023; the released OpenLRM checkpoints)"
+    summary = (
+        "one picture, or several with their cameras -> triplane (Hong et al., 2023; the released OpenLRM checkpoints)"
+    )
     sources = (1, 1)
     Config = LRMConfig
     TrainConfig = TrainLRMConfig
