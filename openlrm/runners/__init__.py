@@ -19,6 +19,14 @@ RUNNERS = {
     "prepare.images": ("openlrm.runners.prepare.images:PrepareImages", "photographs -> objects cut out and centred"),
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
+    "import.data": (
+        "openlrm.runners.convert.import_data:ImportData",
+        "other programs' data sets -> objects in this project's layout",
+    ),
+    "export.data": (
+        "openlrm.runners.convert.export_data:ExportData",
+        "an object with its cameras -> transforms.json or COLMAP",
+    ),
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
     "finetune.lora": ("openlrm.runners.finetune:FinetuneLoRA", "a model, a few objects -> a low-rank adapter"),
     "finetune.full": ("openlrm.runners.finetune:FinetuneFull", "a model, a few objects -> all its weights tuned"),
