@@ -15,13 +15,13 @@ from openlrm.families.reconstructor import Reconstructor
 from openlrm.finetuning.arm import ArmRunner
 from openlrm.finetuning.config import FinetuneOptions
 from openlrm.finetuning.measure import Measure
-from openlrm.finetuning.results import plain
 from openlrm.metrics import PerceptualMetric
 from openlrm.reports import markup
 from openlrm.reports.chart import Curve, line_chart
 from openlrm.training.run_folder import changed_options
 from openlrm.utils.logging import get_logger
 from openlrm.utils.paths import atomic_path
+from openlrm.utils.plain import plain
 from openlrm.utils.run_files import CONFIG
 
 logger = get_logger(__name__)
