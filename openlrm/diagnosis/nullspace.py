@@ -61,8 +61,8 @@ class Linearised:
 
     def __init__(self, probe: Probe, planes: np.ndarray, step: float):
         self.probe, self.planes, self.step = probe, planes.astype(np.float64), step
-        cell = _Rendered(probe).set_train(True)
-        self._gradient = ms.grad(cell, 0)
+        self._cell = _Rendered(probe)
+        self._gradient = ms.grad(self._cell, 0)
         self._given = Tensor(np.ascontiguousarray(planes[None], np.float32))
 
     def forward(self, z: np.ndarray) -> np.ndarray:
@@ -75,10 +75,11 @@ class Linearised:
     def back(self, y: np.ndarray) -> np.ndarray:
         """J^T y (3, C, H, W)."""
         training = self.probe.synthesizer.training
+        self._cell.set_train(True)
         try:
             found = self._gradient(self._given, Tensor(np.ascontiguousarray(y, np.float32)))
         finally:
-            self.probe.synthesizer.set_train(training)
+            self._cell.set_train(training)
         return found.asnumpy()[0].astype(np.float64)
 
 

@@ -94,7 +94,8 @@ def _measure(study: Study, views: Any, groups: dict[str, np.ndarray], planes: np
         found[name] = figures
     fine = [_fine(pictures) for pictures in (shown, truth[indices])]
     depth = study.probe.depth(planes, study.probe.cameras[0])
-    steps = [np.abs(np.diff(depth, axis=axis)) for axis in (0, 1)]
+    hit = np.where(np.isfinite(depth), depth, np.nan)
+    steps = [np.abs(np.diff(hit, axis=axis)) for axis in (0, 1)]
     rough = np.concatenate([step[np.isfinite(step)] for step in steps])
     return found | {
         "fine_energy": fine[0],
