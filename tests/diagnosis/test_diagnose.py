@@ -185,7 +185,7 @@ def test_references_that_cannot_be_used(golden_dir, objects, tmp_path, reference
         ("spectrum", ["triplane_path=x_triplane.pt"], "is a pickle, which could run anything"),
         ("oracle", ["kept_views=32"], "kept_views=32, but the object has 32 views"),
         ("oracle", ["source_view=32"], "source_view=32, but food_dinner has views 0 to 31"),
-        ("oracle", ["uids=nobody"], "no such object"),
+        ("oracle", ["uids=nobody"], "no object 'nobody'"),
         ("oracle", ["adapter=nowhere"], "adapter not found"),
     ],
 )
