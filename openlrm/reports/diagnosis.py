@@ -70,10 +70,10 @@ def _page(folder: Path, groups: dict[str, Results], runs: list[dict[str, Any]]) 
         )
         parts.append(markup.note(text, warning=True))
     parts += [_objects(groups[main], protocol), markup.heading("Findings")]
-    tables = {camera: findings(results, runs) for camera, results in groups.items()}
+    tables = {camera: findings(results, _told(runs, camera)) for camera, results in groups.items()}
     parts.append(_findings(tables))
     if len(groups) > 1:
-        parts += [markup.heading("What is left when the model is told the true camera"), _cameras(groups)]
+        parts += [markup.heading("What is left when the model is told the true camera"), _cameras(groups), _gains(runs)]
     for camera, results in groups.items():
         folder_of = folder if camera == main else folder / camera
         parts.append(markup.heading(f"Experiments, source camera {camera}"))
@@ -123,6 +123,31 @@ def _cameras(groups: dict[str, Results]) -> str:
     names = ("E(T_pred)", "imp_low", "gain ratio")
     header = ["object", "|d - 2|", *(f"{name} {word}" for name in names for word in ("actual", "canonical", "ratio"))]
     return markup.table([*header, "PSNR actual", "PSNR canonical"], rows)
+
+
+def _told(runs: Sequence[dict[str, Any]], camera: str) -> list[dict[str, Any]]:
+    """Runs of fine-tuning in which the model was told this kind of source camera."""
+    return [run for run in runs if run.get("config", {}).get("source_camera") == camera]
+
+
+def _gains(runs: Sequence[dict[str, Any]]) -> str:
+    """What tuning gained on the objects measured, by what the model was told."""
+    rows = []
+    for camera in OTHERS[::-1]:
+        for run in _told(runs, camera):
+            for name in (key for key, value in run.items() if isinstance(value, dict) and "gain" in value):
+                before, gain = run["baseline"], run[name]["gain"]
+                rows.append(
+                    [
+                        f"{name}, {camera}",
+                        f"{before['psnr']:.2f}",
+                        f"{gain['psnr']:+.2f}",
+                        f"{gain['l1'] / before['l1']:+.1%}",
+                        len(run[name]["degraded"]),
+                    ]
+                )
+    header = ["tuned, source camera", "PSNR before (dB)", "gain (dB)", "change of L1", "objects made worse"]
+    return markup.table(header, rows) if rows else markup.note("No fine-tuning was given (finetuned=FOLDER).")
 
 
 def _objects(results: Results, protocol: dict[str, Any]) -> str:
