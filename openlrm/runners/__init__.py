@@ -20,6 +20,7 @@ RUNNERS = {
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
+    "diagnose.subset": ("openlrm.runners.diagnose_subset:DiagnoseSubset", "objects drawn or chosen, and split"),
     "diagnose.all": ("openlrm.runners.diagnose:DiagnoseAll", "a model, objects -> a page on where it goes wrong"),
     "diagnose.oracle": ("openlrm.runners.diagnose:DiagnoseOracle", "the best planes an object has for a decoder"),
     "diagnose.residual": ("openlrm.runners.diagnose:DiagnoseResidual", "where planes and surface are off"),
