@@ -98,6 +98,19 @@ def write_glb():
     return write
 
 
+@pytest.fixture(scope="session")
+def data_workers():
+    """(process id, this one's without it) -> its data workers: what Python's fork server has forked, not itself."""
+    import psutil
+
+    def workers(pid: int | None = None) -> set[psutil.Process]:
+        own = psutil.Process(pid).children()
+        servers = [child for child in own if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+        return {worker for server in servers for worker in server.children()}
+
+    return workers
+
+
 @pytest.fixture
 def pynative():
     """PyNative mode on a CPU."""

@@ -43,6 +43,7 @@ RUNNERS = {
     "finetune.full": ("openlrm.runners.finetune:FinetuneFull", "a model, a few objects -> all its weights tuned"),
     "finetune.ranks": ("openlrm.runners.finetune:FinetuneRanks", "adapters of several ranks, losses and seeds"),
     "finetune.compare": ("openlrm.runners.finetune:FinetuneCompare", "runs of finetune.* side by side"),
+    "export.mindir": ("openlrm.runners.export.mindir:ExportMindir", "a model -> MindIR for MindSpore and its Lite"),
     "models": ("openlrm.runners.models:Models", "which model families and presets there are"),
     "report": ("openlrm.runners.report:Report", "results of a run -> an HTML page"),
     "compare": ("openlrm.runners.compare:Compare", "two results -> what is better in which"),
