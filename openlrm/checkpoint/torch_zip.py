@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from openlrm.errors import UserError
+from openlrm.utils.file_kind import PICKLE_HINT
 
 _STORAGES = {
     "torch DoubleStorage": "<f8",
@@ -77,9 +78,8 @@ def read_torch_zip(path: str | Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
         if isinstance(error, UserError):
             raise
-        what = f"cannot read the PyTorch file ({error})"
-        hint = "only dictionaries of tensors are read; nothing in the file was run"
-        raise UserError(what, str(path), hint) from error
+        what = f"a PyTorch file that is no plain dictionary of tensors ({error}); nothing in it was run"
+        raise UserError(what, str(path), PICKLE_HINT) from error
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ class _Machine:
 
     def _since_mark(self) -> list[Any]:
         start = self.marks.pop()
-        self.stack, taken = self.stack[:start], self.stack[start:]
+        taken = self.stack[start:]
+        del self.stack[start:]
         return taken
 
     def _do_mark(self, _) -> None:

@@ -69,15 +69,21 @@ class GeoLRMConfig:
         "input pictures better",
         choices=["tokens", "released", "auto"],
     )
-    dca_residual: str = option("normed", "normed: as the published program; raw: the paper's", choices=["normed", "raw"])
+    dca_residual: str = option(
+        "normed", "normed: as the published program; raw: the paper's", choices=["normed", "raw"]
+    )
     rope_scale: float = option(
         0.5, "half side of the cube of rotary positions, reconstruction network; the published program has 1"
     )
     voxels: str = option(
-        "corners", "where cell k of G stands: corners k / (G - 1), centres (k + 0.5) / G", choices=["corners", "centres"]
+        "corners",
+        "where cell k of G stands: corners k / (G - 1), centres (k + 0.5) / G",
+        choices=["corners", "centres"],
     )
     offset: str = option(
-        "one_sided", "where a Gaussian is from its cell: above alone, or on both sides", choices=["one_sided", "symmetric"]
+        "one_sided",
+        "where a Gaussian is from its cell: above alone, or on both sides",
+        choices=["one_sided", "symmetric"],
     )
     subset: str = option("random", "which cells stay when there are too many", choices=["random", "top"])
 

@@ -216,7 +216,8 @@ class GeoLRM(nn.Cell):
     def _generator(self) -> ReconstructionNetwork:
         if self.lrm_generator is None:
             raise UserError(
-                "the model has no reconstruction network", hint="its weights are of the proposal stage alone; train the next"
+                "the model has no reconstruction network",
+                hint="its weights are of the proposal stage alone; train the next",
             )
         return self.lrm_generator
 

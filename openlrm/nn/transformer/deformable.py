@@ -153,7 +153,7 @@ def start_projection(layer: Linear) -> None:
 
 
 def _rings(heads: int, levels: int, points: int) -> np.ndarray:
-    """First offsets in texels, flat: point i of head k is i + 1 texels away on a square, at the angle 2 pi k / heads."""
+    """First offsets in texels, flat: point i of head k is i + 1 texels away on a square, at 2 pi k / heads."""
     angles = 2 * math.pi * np.arange(heads) / heads
     ways = np.stack([np.cos(angles), np.sin(angles)], -1)
     ways /= np.abs(ways).max(-1, keepdims=True)
