@@ -9,6 +9,7 @@ from openlrm.cameras import Camera
 from openlrm.cameras.conventions import to_homogeneous
 from openlrm.families.geolrm.cells import cell_positions, select_cells
 from openlrm.families.geolrm.model import GeoLRM, anchor_tensor
+from openlrm.families.geolrm.units import CUBE
 from openlrm.metrics import psnr
 from openlrm.nn.transformer.anchors import ATTENTIONS
 from openlrm.representations.gaussians import Gaussians
@@ -16,9 +17,6 @@ from openlrm.representations.gaussians.representation import GaussianScene
 from openlrm.utils.logging import get_logger
 
 logger = get_logger(__name__)
-
-CUBE = 0.5
-"""GeoLRM's unit in the scene's: its cube is [-0.5, 0.5]^3, the scene's [-1, 1]^3."""
 
 
 def camera_tensors(cameras: Camera) -> tuple[Tensor, Tensor]:
