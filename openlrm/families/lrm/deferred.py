@@ -124,7 +124,7 @@ class DeferredLRMTask(LRMTask):
 
         parts, tv = parts.asnumpy().tolist(), float(tv.asnumpy())
         total = float(loss.asnumpy()) + loss_config.tv_weight * tv
-        report = dict(zip(PARTS, [total, *parts[:3], tv, parts[3]], strict=True))
+        report = dict(zip(PARTS, [total, *parts[:3], tv, *parts[3:]], strict=True))
         of_renderer, of_others = iter(renderer_gradients), iter(other_gradients)
         ordered = tuple(next(of_renderer if inside else of_others) for inside in self.in_renderer)
         return GradientResult(report, ordered, rgb)

@@ -27,7 +27,7 @@ from openlrm.ops import inference_state, marches_on_host
 from openlrm.parallel import World
 from openlrm.representations.base import Representation
 from openlrm.training.estimate import MemoryEstimate
-from openlrm.training.image_loss import ImageLoss, make_lpips
+from openlrm.training.image_loss import ImageLoss, check_frequency_loss, make_lpips
 from openlrm.training.kept_features import KeptFeatures
 from openlrm.training.noise import ray_noise
 from openlrm.training.objects import ObjectTask
@@ -61,6 +61,7 @@ class LRMTask(ObjectTask):
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
         self.config_dict = family.config_of(model, config.data.source_image_res)
         self.region = config.data.render_region_size
+        check_frequency_loss(config.train.loss, self.region, config.data.render_image_high)
         self.lpips = make_lpips(config.train.loss, self.region)
         self.settled = config.train.loss.perceptual_start + config.train.loss.perceptual_warmup
         self._reconstructor = Reconstructor(family, self.model, config.data.source_image_res)

@@ -55,8 +55,8 @@ def task_of(repo):
             render_region_size=region,
             render_image_low=region,
         )
-        # What the loss weighs is not built from the options here: it would want the trained backbone.
-        plain = dataclasses.replace(loss, perceptual_weight=0.0)
+        # What the loss weighs is not built from the options here: it would want the trained backbone and no crops.
+        plain = dataclasses.replace(loss, perceptual_weight=0.0, frequency_weight=0.0)
         options = LRMTrainOptions(loss=plain, deferred_region=deferred, **train)
         config = TrainLRMConfig(
             model=TrainedModel(**vars(model.config)),
