@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_representation(path: str | os.PathLike, renderer: str = "auto") -> Representation:
-    """Read what `Representation.write` wrote.
+    """Read what `Representation.write` wrote: Gaussians by their suffix, else a triplane.
 
     Args:
         path: of the file.
@@ -19,6 +20,12 @@ def read_representation(path: str | os.PathLike, renderer: str = "auto") -> Repr
     Raises:
         UserError: missing, damaged, or no such file.
     """
+    from openlrm.representations.gaussians.files import GAUSSIAN_FORMATS
+
+    if Path(path).suffix.lower() in GAUSSIAN_FORMATS:
+        from openlrm.representations.gaussians.representation import GaussianScene
+
+        return GaussianScene.read(path)
     from openlrm.representations.triplane import Triplane
 
     return Triplane.read(path, renderer)
