@@ -8,7 +8,7 @@ from openlrm.ops.attention import attention, project_context, project_keys_value
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
 from openlrm.ops.hartley import hartley
-from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
+from openlrm.ops.layers import AddBias, LayerNorm, Linear, SiLU, gelu, linear, silu
 from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
 from openlrm.ops.sampling import build_table, sample_table
 from openlrm.ops.state import inference_state
@@ -17,6 +17,7 @@ __all__ = [
     "AddBias",
     "LayerNorm",
     "Linear",
+    "SiLU",
     "attention",
     "build_table",
     "conv3x3",

@@ -14,7 +14,8 @@ from openlrm.checkpoint import apply_tensors, locate_model, read_tensors, write_
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
 from openlrm.families.lrm.pretrained import load_encoder
-from openlrm.families.lrm.weights import encoder_from_published, from_checkpoint, to_release
+from openlrm.checkpoint.names import encoder_from_published
+from openlrm.families.lrm.weights import from_checkpoint, to_release
 
 
 @pytest.fixture

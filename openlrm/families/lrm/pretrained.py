@@ -6,9 +6,9 @@ from pathlib import Path
 
 from openlrm.checkpoint import apply_tensors, read_tensors
 from openlrm.checkpoint.locate import WEIGHTS_NAME
+from openlrm.checkpoint.names import encoder_from_published
 from openlrm.errors import UserError
 from openlrm.families.lrm.model import ModelLRM
-from openlrm.families.lrm.weights import encoder_from_published
 
 
 def load_encoder(model: ModelLRM, source: str | Path) -> None:

@@ -12,8 +12,10 @@ SPHERE = 3**0.5
 """Radius of the sphere around the cube."""
 
 
-def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int) -> tuple[Tensor, Tensor]:
-    """World-space rays through the pixel centres of a square region of each view.
+def generate_rays(
+    cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int | tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """World-space rays through the pixel centres of a region of each view.
 
     Convention: camera axes are Blender's / OpenGL's (looks along -Z, +Y up). Pixel (row i, column j) of the region
     lies at u = (j + anchor_col + 0.5) / resolution, v = (i + anchor_row + 0.5) / resolution.
@@ -22,13 +24,14 @@ def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region:
         cameras: (V, 25), see `openlrm.cameras.Camera.render_record`.
         anchors: (V, 2), row and column in pixels of the region's upper left corner.
         resolutions: (V, 1), side in pixels of the whole image.
-        region: side in pixels of the region.
+        region: height and width in pixels of the region, or its side.
 
     Returns:
-        origins (V, 3) and unit directions (V, region^2, 3), rows first.
+        origins (V, 3) and unit directions (V, pixels of the region, 3), rows first.
     """
     views = cameras.shape[0]
-    rows, columns = np.divmod(np.arange(region * region), region)
+    height, width = (region, region) if isinstance(region, int) else region
+    rows, columns = np.divmod(np.arange(height * width), width)
     pixel_rows = Tensor((rows + 0.5).astype(np.float32).reshape(1, -1))
     pixel_columns = Tensor((columns + 0.5).astype(np.float32).reshape(1, -1))
     u = (pixel_columns + anchors[:, 1:2]) / resolutions
