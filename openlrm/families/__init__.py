@@ -22,7 +22,10 @@ GROUP = "openlrm.families"
 DEFAULT = "lrm"
 """Family of a config.json that names none: those of released LRMs do not."""
 
-_OURS = {"lrm": "openlrm.families.lrm.family:LRM"}
+_OURS = {
+    "lrm": "openlrm.families.lrm.family:LRM",
+    "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
+}
 
 
 @functools.cache
