@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openlrm.cameras import Camera
     from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess.picture import Picture
+    from openlrm.preprocess.posed_views import ViewOptions
     from openlrm.representations.base import Representation
 
 _DEMO = "openlrm-tiny-demo"
@@ -23,26 +24,32 @@ def reconstruct(
     image: Picture | Sequence[Picture],
     model: str | os.PathLike | Reconstructor | None = None,
     *,
-    cameras: Camera | None = None,
+    cameras: Camera | str | os.PathLike | None = None,
     background: str = "auto",
     recentre: bool | None = None,
     source_cam_dist: float = 2.0,
     device_target: str | None = None,
+    views: ViewOptions | None = None,
 ) -> Representation:
     """Make a 3D scene of the object in a picture, or in several with their cameras, as the model's family needs.
 
     Args:
         image: path, open file, PIL picture, or array (H, W, 3) or (H, W, 4), uint8 or float in [0, 1]; or a list of
-            such pictures.
+            such pictures; or what `openlrm.preprocess.posed_views.read_posed_views` takes: a folder or file that tells
+            its cameras, and with named cameras a sheet, a video or a folder.
         model: a release or run folder, checkpoint file or hub id; or what `load_model` gave, for many pictures;
             the demonstration model without it.
-        cameras: (K,) that took the pictures; for one picture the canonical camera without it.
+        cameras: (K,) that took the pictures, as they are; or `folder`, the name of a rig such as `zero123plus`, or a
+            `transforms.json`, brought to the world the family was trained in. For one picture the canonical camera
+            without it.
         background: how the object is cut out, see `openlrm.preprocess.prepare_picture`.
         recentre: centre and scale the object as the models expect it; without it an object that is cut out stays
             where it is in the picture. None: yes, unless there are cameras, which it would contradict.
         source_cam_dist: distance of the canonical camera, in units of the scene, whose cube is 2 wide; a recentred
             object is scaled to what that camera sees of an object of the training's size.
         device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
+        views: more about posed pictures: which are kept, `scale`, `normalize` and others; `background` and the family's
+            rigs replace its own, and so does `cameras` if it is given.
 
     Returns:
         The scene: `render`, `mesh`, `save` and more, see `openlrm.representations.base.Representation`.
@@ -52,7 +59,14 @@ def reconstruct(
     """
     from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess import border_ratio_at, prepare_picture
+    from openlrm.preprocess.posed_views import tells_cameras
 
+    named = cameras if isinstance(cameras, (str, os.PathLike)) else None
+    if named is not None or views is not None or (cameras is None and tells_cameras(image)):
+        if recentre or named is not cameras:
+            what = "recentre" if recentre else "cameras=Camera(...)"
+            raise UserError(f"{what} contradicts the cameras that are read", hint="leave it out")
+        return _reconstruct_views(image, model, named, background, device_target, views)
     images = list(image) if isinstance(image, (list, tuple)) else [image]
     centred = cameras is None if recentre is None else recentre
     margin = border_ratio_at(source_cam_dist)
@@ -60,6 +74,31 @@ def reconstruct(
     reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
     names = [one if isinstance(one, (str, os.PathLike)) else "the picture" for one in images]
     return reconstructor(pictures, cameras, name=names, source_cam_dist=source_cam_dist)
+
+
+def _reconstruct_views(
+    image: Picture | Sequence[Picture],
+    model: str | os.PathLike | Reconstructor | None,
+    cameras: str | os.PathLike | None,
+    background: str,
+    device_target: str | None,
+    options: ViewOptions | None,
+) -> Representation:
+    from openlrm.families.reconstructor import Reconstructor
+    from openlrm.preprocess.posed_views import ViewOptions, read_posed_views
+
+    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
+    family = reconstructor.family
+    options = options or ViewOptions()
+    read = read_posed_views(
+        image,
+        options,
+        cameras=options.cameras if cameras is None else cameras,
+        normalize=family.normalize if options.normalize is None else options.normalize,
+        background=background,
+        rigs=family.rigs,
+    )
+    return reconstructor(read.pictures, read.cameras, name=read.names)
 
 
 def load_model(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from openlrm.cameras.rigs import RIGS, Rig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +72,9 @@ class Family(ABC):
         name: `model_type` of its config.json, and the FAMILY in `train.FAMILY`.
         summary: what it does, in a line.
         sources: least and greatest number of source pictures of an object; None for no greatest.
+        rigs: what names of cameras mean (`cameras=zero123plus`), in the units of its scenes.
+        normalize: what is done to the cameras of posed pictures unless it is said, see
+            `openlrm.preprocess.posed_views.ViewOptions`: `source` for models trained with `data.normalize_camera`.
         Config: dataclass of the model's keys in config.json.
         TrainConfig: dataclass of the options of `train.FAMILY`, see `openlrm.training.config.RunConfig`; its field
             `model` is `Config`.
@@ -79,6 +84,8 @@ class Family(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     sources: ClassVar[tuple[int, int | None]] = (1, 1)
+    rigs: ClassVar[Mapping[str, Rig]] = RIGS
+    normalize: ClassVar[str] = "source"
     Config: ClassVar[type]
     TrainConfig: ClassVar[type]
     examples: ClassVar[tuple[str, ...]] = ()

@@ -77,7 +77,8 @@ class Reconstructor:
         least, most = self.family.sources
         if len(listed) < least or (most is not None and len(listed) > most):
             wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-            raise UserError(f"{len(listed)} pictures, but {self.name} takes {wanted} of an object")
+            hint = f"view={most} keeps so many of posed pictures" if len(listed) > least else None
+            raise UserError(f"{len(listed)} pictures, but {self.name} takes {wanted} of an object", hint=hint)
         called = list(names) if several and isinstance(names, Sequence) and not isinstance(names, str) else [names]
         called = called if len(called) == len(listed) else called * len(listed)
         return np.concatenate(

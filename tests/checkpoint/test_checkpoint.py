@@ -123,6 +123,20 @@ def test_load_encoder_from_meta_layout(pynative, mini_config, weights, tmp_path)
     assert all(np.array_equal(arrays[f"encoder.model.{k}"], v) for k, v in meta.items())
 
 
+def test_an_encoder_with_fewer_blocks_takes_the_first_ones(pynative, mini_config, weights, tmp_path, caplog):
+    whole = {k.removeprefix("encoder.model."): v for k, v in weights.items() if k.startswith("encoder.model.")}
+    depth = mini_config["encoder"]["depth"]
+    save_file(whole, tmp_path / "model.safetensors")
+    model = ModelLRM(**mini_config | {"encoder": mini_config["encoder"] | {"depth": depth - 1}})
+    with caplog.at_level("INFO"):
+        load_encoder(model, tmp_path)
+    assert f"first {depth - 1} of the {depth} blocks" in caplog.text
+    arrays = parameter_arrays(model)
+    kept = {k for k in whole if not k.startswith(f"blocks.{depth - 1}.")}
+    assert len(kept) < len(whole)
+    assert all(np.array_equal(arrays[f"encoder.model.{k}"], whole[k]) for k in kept)
+
+
 def test_dino_models_use_vit_names(pynative):
     config = dict(
         camera_embed_dim=16,

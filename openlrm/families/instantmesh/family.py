@@ -27,6 +27,7 @@ class InstantMesh(Family):
     name = "instantmesh"
     summary = "posed views -> triplane or mesh (Xu et al., 2024; the released InstantMesh checkpoints)"
     sources = (2, None)
+    normalize = "none"
     Config = InstantMeshConfig
     TrainConfig = TrainInstantMeshConfig
     examples = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -27,6 +28,7 @@ from openlrm.parallel import World
 from openlrm.representations.base import Representation
 from openlrm.training.estimate import MemoryEstimate
 from openlrm.training.image_loss import ImageLoss, make_lpips
+from openlrm.training.kept_features import KeptFeatures
 from openlrm.training.noise import ray_noise
 from openlrm.training.objects import ObjectTask
 from openlrm.training.parameters import trained_parameters
@@ -63,6 +65,7 @@ class LRMTask(ObjectTask):
         self.settled = config.train.loss.perceptual_start + config.train.loss.perceptual_warmup
         self._reconstructor = Reconstructor(family, self.model, config.data.source_image_res)
         self._losses: dict[bool, nn.Cell] = {}
+        self._kept = self._keep_features()
 
     def reconstruct(self, pictures: np.ndarray, cameras: Camera) -> Representation:
         """The triplane of a picture (1, H, W, 4)."""
@@ -88,7 +91,6 @@ class LRMTask(ObjectTask):
         rays = objects * views * self.region**2
         samples, world = self.model.synthesizer.samples, self.world
         draws = ray_noise(self.config.seed, step, part, rays, samples, world.rank, world.size)
-        source = tensor(batch.source_images[:, 0])
         arrays = [
             batch.source_cameras[:, 0].source_record(),
             batch.cameras.render_record(),
@@ -97,7 +99,30 @@ class LRMTask(ObjectTask):
             batch.backgrounds[..., None],
             *draws,
         ]
-        return [self.model.encoder(source) if self.frozen else source, *map(tensor, arrays)]
+        source = self._features(batch) if self.frozen else tensor(batch.source_images[:, 0])
+        return [source, *map(tensor, arrays)]
+
+    def _features(self, batch: Item) -> Tensor:
+        """Features of the source pictures by a frozen encoder."""
+        if self._kept is None:
+            return self.model.encoder(tensor(batch.source_images[:, 0]))
+        return tensor(self._kept(np.ascontiguousarray(batch.source_images[:, 0], np.float32)))
+
+    def _keep_features(self) -> KeptFeatures | None:
+        train = self.config.train
+        if not train.features_mib and not train.features_dir:
+            return None
+        if not self.frozen:
+            what = "train.features_mib and train.features_dir keep what a frozen encoder gives"
+            raise UserError(what, "config", "give train.freeze=[encoder.*] or model.encoder_freeze=true, or neither")
+        encoder = self.model.encoder
+        folder = Path(train.features_dir).expanduser() if train.features_dir else None
+
+        def encode(picture: np.ndarray) -> np.ndarray:
+            with inference_state(encoder):
+                return encoder(tensor(picture)).asnumpy()
+
+        return KeptFeatures(encode, train.features_mib * 2**20, folder, list(encoder.get_parameters()))
 
     def render(self, batch: Item, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Planes (N, 3, C, H, W), colours (N, M, 3, R, R) and opacity (N, M, 1, R, R) of a batch; no gradient."""

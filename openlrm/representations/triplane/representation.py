@@ -30,8 +30,8 @@ class Triplane(Representation):
     Args:
         planes: (1, 3, C, H, W).
         synthesizer: the renderer it was made for.
-        renderer: "host" for the compiled loops on the CPU, "device" for the synthesizer itself, "auto" for what is
-            faster here; the pictures are the same but for rounding.
+        renderer: "host" for the compiled loops on whole frames, "device" for the synthesizer on the device MindSpore
+            runs on, "auto" for what is faster here; the pictures are the same but for rounding.
 
     Raises:
         UserError: unknown renderer.

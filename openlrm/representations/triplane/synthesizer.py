@@ -4,12 +4,13 @@ from functools import cache
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from openlrm.ops import Linear, build_table, marches_on_host, sort_by_depth, take_along_rays
 from openlrm.representations.triplane.compositing import EMPTY_RAW_DENSITY, composite, finish, interval_weights
 from openlrm.representations.triplane.field import TriplaneDecoder, density
 from openlrm.representations.triplane.host.march import HostMarch
+from openlrm.representations.triplane.host.points import HostPoints
 from openlrm.representations.triplane.rays import cube_span, generate_rays
 from openlrm.representations.triplane.sampling import (
     coarse_bounds,
@@ -29,8 +30,16 @@ def _host_march() -> HostMarch:
     return HostMarch()
 
 
+@cache
+def _host_points() -> HostPoints:
+    return HostPoints()
+
+
 class TriplaneSynthesizer(nn.Cell):
     """Two-pass volume renderer of triplanes (N, 3, C, H, W).
+
+    In PyNative on a CPU compiled loops stand for the operations. They round differently, which importance sampling
+    makes up to 2e-5 of a colour, and have no gradient for cameras.
 
     Args:
         channels: C.
@@ -86,12 +95,8 @@ class TriplaneSynthesizer(nn.Cell):
 
         noise, u = stratified_noise.reshape(total, count), importance_u.reshape(total, count)
         near, far = near.reshape(-1), far.reshape(-1)
-        # The loops round differently, which importance sampling makes up to 2e-5 of a colour. Outside training this
-        # renderer stays with what other modes and devices compute; `Triplane` has the fast one.
-        if self.training and marches_on_host():
-            mixed = self._march_on_host(planes, origins, directions, near, far, noise, u)
-        else:
-            mixed = self._march(planes, origins, directions, near, far, noise, u)
+        march = self._march_on_host if marches_on_host() else self._march
+        mixed = march(planes, origins, directions, near, far, noise, u)
         background = ops.broadcast_to(bg_colors.reshape(n * views, 1), (n * views, rays)).reshape(total, 1)
         colour, depth = finish(mixed, background, *coarse_bounds(near, far, noise), self.divided_depth)
 
@@ -110,8 +115,12 @@ class TriplaneSynthesizer(nn.Cell):
             points: (N, P, 3); plane features are zero outside [-1, 1]^3.
 
         Returns:
-            dict of rgb (N, P, 3) and sigma (N, P, 1), the density after softplus.
+            dict of rgb (N, P, 3) and sigma (N, P, 1), the density after softplus. The compiled loops of inference
+            have no gradient: `set_train(True)` takes operations that have one.
         """
+        if marches_on_host() and not self.training:
+            rgb, sigma = _host_points()(planes, points, *self._weights())
+            return {"rgb": rgb, "sigma": sigma}
         field = self._decode(build_table(planes), points)
         return {"rgb": field[..., 1:], "sigma": density(field[..., :1])}
 
@@ -155,9 +164,12 @@ class TriplaneSynthesizer(nn.Cell):
         origins = ops.broadcast_to(origins.expand_dims(1), directions.shape).reshape(total, 3)
         rays = [origins, directions.reshape(total, 3), near.expand_dims(1), far.expand_dims(1)]
         of_object = [x.reshape(objects, total // objects, -1) for x in (ops.concat(rays, axis=1), noise, u)]
-        weights = [p for layer in self.decoder.net if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
-        mixed, _ = _host_march()(planes, *of_object, *weights)
+        mixed, _ = _host_march()(planes, *of_object, *self._weights())
         return mixed.reshape(total, 5)
+
+    def _weights(self) -> list[Parameter]:
+        """Of the decoder, in the order of `openlrm.representations.triplane.host.field.DECODER_NAMES`."""
+        return [p for layer in self.decoder.net if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
 
     def _sample(self, table: Tensor, origins: Tensor, directions: Tensor, depths: Tensor, objects: int) -> Tensor:
         """Field (B, S, 4) at the depths of B rays; samples outside the cube have no density and no colour."""

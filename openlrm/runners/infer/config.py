@@ -9,6 +9,7 @@ from typing import Optional
 from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.geometry.mesh_options import MeshOptions
+from openlrm.runners.infer.views import ViewsInput
 from openlrm.utils.logging import LEVELS
 from openlrm.utils.paths import check_apart, list_images
 
@@ -68,7 +69,7 @@ class _InferOptions:
 
 
 @dataclass
-class InferConfig(MeshOptions, _InferOptions):
+class InferConfig(MeshOptions, ViewsInput, _InferOptions):
     """Options of `infer.lrm`, names as PyTorch OpenLRM has them; fields of the last base come first."""
 
     def check(self) -> None:
@@ -82,9 +83,15 @@ class InferConfig(MeshOptions, _InferOptions):
         if self.export_mesh:
             self.mesh_settings().check(f"mesh.{self.mesh_format}")
         replaced = [self.model_name, self.model_ckpt, self.epoch, self.image_input]
-        if self.planes_input and any(value is not None for value in replaced):
+        if self.planes_input and (self.views or any(value is not None for value in replaced)):
             raise UserError("planes_input replaces model_name and image_input", hint="give one or the other")
-        for key in () if self.planes_input else ("model_name", "image_input"):
+        self.check_views()
+        if self.views and (self.image_input or self.recentre):
+            what = "image_input" if self.image_input else "recentre"
+            raise UserError(
+                f"views and {what} contradict each other", hint="views are one object, as its cameras saw it"
+            )
+        for key in () if self.planes_input else ("model_name",) if self.views else ("model_name", "image_input"):
             if getattr(self, key) is None:
                 raise UserError(f"{key} is missing", hint=f"add {key}=...; --help says what it can be")
 

@@ -28,6 +28,7 @@ class InferLRM(Runner):
     examples = (
         "python -m openlrm.launch infer.lrm --infer configs/infer-s.yaml model_name=zxhezexin/openlrm-obj-small-1.1 "
         "image_input=assets/sample_input export_video=true export_mesh=true",
+        "python -m openlrm.launch infer.lrm model_name=MODEL views=captures/cup view=4 export_mesh=true",
         "python -m openlrm.launch infer.lrm planes_input=outputs/fit/cup.safetensors export_mesh=true mesh_format=glb",
     )
 
@@ -76,9 +77,9 @@ class InferLRM(Runner):
         from openlrm.families.reconstructor import Reconstructor
 
         cfg = self.config
-        images = cfg.images()
+        images = [Path(cfg.views[0])] if cfg.views else cfg.images()
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
-        names = unique_output_names(images, cfg.image_input, cfg.endings())
+        names = [cfg.views_name()] if cfg.views else unique_output_names(images, cfg.image_input, cfg.endings())
         self._check_targets([cfg.targets(located.results, uid) for uid in names])
         reconstructor = Reconstructor.load(located, cfg.source_size)
         logger.info("model %s, weights %s", located.name, located.weights)
@@ -124,6 +125,10 @@ class InferLRM(Runner):
         from openlrm.preprocess import border_ratio_at, prepare_picture
 
         cfg = self.config
+        if cfg.views:
+            views = cfg.read_views(reconstructor.family)
+            logger.info("%s: %d views", image, len(views))
+            return reconstructor(views.pictures, views.cameras, cfg.renderer, views.names)
         margin = border_ratio_at(cfg.source_cam_dist)
         picture = prepare_picture(image, cfg.background, cfg.recentre, margin).pixels
         return reconstructor(picture, None, cfg.renderer, image, cfg.source_cam_dist)

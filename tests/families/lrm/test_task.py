@@ -113,6 +113,25 @@ def test_frozen_encoder_gets_no_gradient_and_the_rest_the_same(
         assert relative(gradient, free[name]) < 1e-4, name
 
 
+def test_kept_features_are_those_of_the_encoder(pynative, mini, batch, task_of, tmp_path):
+    """In memory, from files that another run wrote, and computed: the same loss and gradients."""
+    plain = task_of(mini, freeze=["encoder.*"])
+    wanted = named(plain, plain.gradient(batch, 0))
+    kept = {"freeze": ["encoder.*"], "features_mib": 8, "features_dir": str(tmp_path)}
+    first = task_of(mini, **kept)
+    found = [named(first, first.gradient(batch, 0)) for _ in range(2)]
+    files = sorted(tmp_path.rglob("*.npy"))
+    assert len(files) == len(batch.source_images)
+    second = task_of(mini, **kept)
+    found.append(named(second, second.gradient(batch, 0)))
+    for gradients in found:
+        for name, gradient in gradients.items():
+            assert relative(gradient, wanted[name]) < 1e-4, name
+            np.testing.assert_array_equal(gradient, found[0][name])
+    with pytest.raises(UserError, match=r"features_mib.*frozen encoder"):
+        task_of(mini, features_mib=8)
+
+
 def test_draws_depend_on_counters_alone():
     first = ray_noise(1, 2, 0, 5, 3)
     np.testing.assert_array_equal(first, ray_noise(1, 2, 0, 5, 3))
