@@ -46,11 +46,7 @@ class InstantMesh(Family):
     def reconstruct(
         self, model: ModelInstantMesh, pictures: np.ndarray, cameras: Camera, renderer: str
     ) -> Representation:
-        """The triplane of the views, in the axes of the cameras' world, or its surface.
-
-        Raises:
-            UserError: a camera within the cube that the object is in.
-        """
+        """The triplane of the views, in the axes of the cameras' world, or its surface."""
         from mindspore import Tensor
 
         from openlrm.representations.surface import TriplaneSurface

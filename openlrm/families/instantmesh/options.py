@@ -9,7 +9,7 @@ from openlrm.config import option
 from openlrm.datasets.config import DataConfig
 from openlrm.errors import UserError
 from openlrm.families.instantmesh.config import KINDS, MESH, NERF, InstantMeshConfig
-from openlrm.training.config import ImageLossConfig, ObjectRunConfig, TrainConfig
+from openlrm.training.config import ImageLossConfig, ObjectRunConfig, TrainConfig, ValidationConfig
 
 KIND_OF_STAGE = {1: NERF, 2: MESH}
 
@@ -57,6 +57,13 @@ class PosedDataConfig(DataConfig):
 
 
 @dataclass
+class PosedValidationConfig(ValidationConfig):
+    """Validation, with views beside those that the model is given."""
+
+    val_views: int = option(10, "views of each, evenly spread; the first `input_views` are the input", minimum=1)
+
+
+@dataclass
 class TrainedModel(InstantMeshConfig):
     """Sizes of a model whose kind follows from the stage."""
 
@@ -81,6 +88,7 @@ class TrainInstantMeshConfig(ObjectRunConfig):
     )
     model: TrainedModel = option(TrainedModel, "sizes of the model")
     train: InstantMeshTrainOptions = option(InstantMeshTrainOptions, "the loop")
+    val: PosedValidationConfig = option(PosedValidationConfig, "validation")
     data: PosedDataConfig = option(help="training data")
 
     def __post_init__(self) -> None:

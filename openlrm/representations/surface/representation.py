@@ -37,20 +37,21 @@ class TriplaneSurface(Representation):
     Args:
         planes: (1, 3, C, H, W).
         synthesizer: with the heads.
+        guard: show an object without a surface as a small one instead of an error: for validation in training.
     """
 
-    def __init__(self, planes: Tensor, synthesizer: SurfaceSynthesizer):
-        self.planes, self.synthesizer = planes, synthesizer
+    def __init__(self, planes: Tensor, synthesizer: SurfaceSynthesizer, guard: bool = False):
+        self.planes, self.synthesizer, self.guard = planes, synthesizer, guard
 
     @cached_property
     def flexi(self) -> FlexiMesh:
         """The mesh as FlexiCubes gives it.
 
         Raises:
-            UserError: no surface.
+            UserError: no surface, unless guarded.
         """
         with inference_state(self.synthesizer):
-            return self.synthesizer.geometry(self.planes).mesh()
+            return self.synthesizer.geometry(self.planes, self.guard).mesh()
 
     def look(self, cameras: Camera, size: int) -> SurfaceViews:
         """Mask, depth along the axis, normals and places of what cameras (M,) see."""
