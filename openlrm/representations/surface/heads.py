@@ -28,9 +28,12 @@ class GeometryDecoder(nn.Cell):
         self.net_rgb = field_mlp(3 * channels, 3)
         self.net_weight = field_mlp(CORNERS * 3 * channels, WEIGHTS)
 
-    def features(self, table: Tensor, points: Tensor) -> Tensor:
-        """Features (P, 3 C) of points (P, 3) of the one object in a table of `openlrm.ops.build_table`."""
-        return sample_table(table, points.expand_dims(0), self.channels)[0]
+    def features(self, table: Tensor, points: Tensor, movable: bool = False) -> Tensor:
+        """Features (P, 3 C) of points (P, 3) of the one object in a table of `openlrm.ops.build_table`.
+
+        `movable`: see `openlrm.ops.sample_table`.
+        """
+        return sample_table(table, points.expand_dims(0), self.channels, movable)[0]
 
     def distances(self, features: Tensor) -> Tensor:
         """Signed distances (P,), negative inside; their unit is the network's own."""

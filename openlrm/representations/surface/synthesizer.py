@@ -126,8 +126,8 @@ class SurfaceSynthesizer(nn.Cell):
         return Geometry(sdf, points, weights, topology, empty, True)
 
     def colors(self, planes: Tensor, points: Tensor) -> Tensor:
-        """Colours (P, 3), a little beyond [0, 1], at points (P, 3), with gradients."""
-        return self.decoder.colors(self.decoder.features(build_table(planes), points))
+        """Colours (P, 3), a little beyond [0, 1], at points (P, 3), with gradients for planes, head and points."""
+        return self.decoder.colors(self.decoder.features(build_table(planes), points, movable=True))
 
     def views(
         self,
