@@ -51,7 +51,8 @@ def _fitting(family, tensors: dict, source: Path):
     """The model of the preset whose parameters have the names and shapes of the weights, not set yet."""
     from mindspore.nn.utils import no_init_parameters
 
-    for preset in family.presets():
+    there = sum(value.size for value in family.translate(tensors, set()).values())
+    for preset in (preset for preset in family.presets() if preset.parameters == there):
         with no_init_parameters():
             model = family.build(preset.config)
         shapes = {name: tuple(parameter.shape) for name, parameter in model.parameters_and_names()}
