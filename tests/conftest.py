@@ -7,6 +7,8 @@ import struct
 from pathlib import Path
 
 os.environ.setdefault("GLOG_v", "3")
+# What a user has fetched changes no test.
+os.environ["OPENLRM_ISNET"] = "/nowhere/isnet.onnx"
 
 import numpy as np
 import pytest
@@ -96,6 +98,19 @@ def write_glb():
     return write
 
 
+@pytest.fixture(scope="session")
+def data_workers():
+    """(process id, this one's without it) -> its data workers: what Python's fork server has forked, not itself."""
+    import psutil
+
+    def workers(pid: int | None = None) -> set[psutil.Process]:
+        own = psutil.Process(pid).children()
+        servers = [child for child in own if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+        return {worker for server in servers for worker in server.children()}
+
+    return workers
+
+
 @pytest.fixture
 def pynative():
     """PyNative mode on a CPU."""
@@ -126,3 +141,60 @@ def mini(golden_dir):
 def mini_config() -> dict:
     """Constructor arguments of the miniature model."""
     return json.loads((GOLDEN / "config.json").read_text())
+
+
+class Cube:
+    """A coloured cuboid and its silhouettes: pictures whose cameras are known.
+
+    Attributes:
+        corners: (8, 3) world.
+    """
+
+    def __init__(self, half=(0.5, 0.4, 0.3), center=(0.0, 0.0, 0.0)):
+        signs = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+        self.corners = np.asarray(center) + signs * half
+
+    def outline(self, camera, width: int, height: int) -> np.ndarray:
+        """Convex outline (P, 2) of a camera of batch shape () in pixels, counter-clockwise as y goes up."""
+        from scipy.spatial import ConvexHull
+
+        uv, depth = camera.project(self.corners)
+        assert (depth > 0).all()
+        points = uv.astype(np.float64) * [width, height]
+        return points[ConvexHull(points).vertices]
+
+    def picture(self, camera, width: int, height: int, fine: int = 8) -> np.ndarray:
+        """(H, W, 4) uint8: colours that change over the picture, alpha the share of a pixel that is covered."""
+        hull = self.outline(camera, width, height)
+        y, x = (np.mgrid[: height * fine, : width * fine] + 0.5) / fine
+        inside = _outside(hull, np.stack([x, y], axis=-1)) <= 0
+        alpha = inside.reshape(height, fine, width, fine).mean(axis=(1, 3))
+        colour = np.stack([np.linspace(40, 200, width)[None].repeat(height, 0)] * 3, axis=-1) * [1, 0.6, 0.3]
+        return np.concatenate([colour, 255 * alpha[..., None]], axis=-1).round().astype(np.uint8)
+
+    def misfit(self, alpha: np.ndarray, camera) -> float:
+        """Pixels between the outline that a camera gives and a silhouette (H, W) in [0, 1].
+
+        The greater of: a corner of the outline from the nearest pixel that shows something; a pixel of which half is
+        covered from the outline, beyond it.
+        """
+        height, width = alpha.shape
+        hull = self.outline(camera, width, height)
+        rows, columns = np.nonzero(alpha > 0.01)
+        corners = np.clip(hull[:, None], np.stack([columns, rows], -1), np.stack([columns + 1, rows + 1], -1))
+        reached = np.linalg.norm(corners - hull[:, None], axis=-1).min(axis=1).max()
+        rows, columns = np.nonzero(alpha > 0.5)
+        return float(max(reached, _outside(hull, np.stack([columns, rows], -1) + 0.5).max()))
+
+
+def _outside(hull: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Distance of points (..., 2) from the sides of a convex outline; negative inside."""
+    side = np.roll(hull, -1, axis=0) - hull
+    normal = np.stack([side[:, 1], -side[:, 0]], axis=-1) / np.linalg.norm(side, axis=-1, keepdims=True)
+    return ((points[..., None, :] - hull) * normal).sum(axis=-1).max(axis=-1)
+
+
+@pytest.fixture
+def cube() -> Cube:
+    """A cuboid that fits in the cube [-1, 1]^3."""
+    return Cube()

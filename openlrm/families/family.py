@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from openlrm.cameras.rigs import RIGS, Rig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +63,21 @@ class Golden:
     check: Callable[[Any, str], tuple[str, float, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A part of a model that is exported with static shapes.
+
+    Attributes:
+        cell: takes `inputs`, all float32, and gives `outputs`.
+        inputs: name -> shape, in order.
+        outputs: names.
+    """
+
+    cell: nn.Cell
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Sequence[str]
+
+
 class Family(ABC):
     """A family: subclass it, and name the class in the table of `openlrm.families` or in the entry-point group.
 
@@ -70,6 +87,9 @@ class Family(ABC):
         name: `model_type` of its config.json, and the FAMILY in `train.FAMILY`.
         summary: what it does, in a line.
         sources: least and greatest number of source pictures of an object; None for no greatest.
+        rigs: what names of cameras mean (`cameras=zero123plus`), in the units of its scenes.
+        normalize: what is done to the cameras of posed pictures unless it is said, see
+            `openlrm.preprocess.posed_views.ViewOptions`: `source` for models trained with `data.normalize_camera`.
         Config: dataclass of the model's keys in config.json.
         TrainConfig: dataclass of the options of `train.FAMILY`, see `openlrm.training.config.RunConfig`; its field
             `model` is `Config`.
@@ -79,6 +99,8 @@ class Family(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     sources: ClassVar[tuple[int, int | None]] = (1, 1)
+    rigs: ClassVar[Mapping[str, Rig]] = RIGS
+    normalize: ClassVar[str] = "source"
     Config: ClassVar[type]
     TrainConfig: ClassVar[type]
     examples: ClassVar[tuple[str, ...]] = ()
@@ -129,9 +151,27 @@ class Family(ABC):
         keys = {MODEL_TYPE: self.name} | dataclasses.asdict(model.config) | {SOURCE_SIZE: source_size}
         return {key: value for key, value in keys.items() if value is not None}
 
+    def graphs(self, model: nn.Cell, source_size: int, points: int) -> dict[str, Graph]:
+        """What `export.mindir` writes of a model, by name; nothing where a family has none.
+
+        Args:
+            model: in inference state.
+            source_size: side in pixels of its pictures.
+            points: that a field is asked for in one call.
+        """
+        return {}
+
     def source_size(self, config: dict[str, Any]) -> int | None:
         """Side in pixels of the pictures that a config.json without `source_size` was made for; None if unknown."""
         return None
+
+    def sources_of(self, model: nn.Cell) -> tuple[int, int | None]:
+        """Least and greatest number of source pictures of a model."""
+        return self.sources
+
+    def inputs(self, model: nn.Cell) -> int:
+        """Number of source pictures that a model is evaluated with."""
+        return self.sources[0]
 
     def size_step(self, model: nn.Cell) -> int:
         """Number of pixels that the side of the pictures must be a multiple of."""

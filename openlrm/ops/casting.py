@@ -94,10 +94,10 @@ class ProductCell(nn.Cell):
 
 
 def product_cells(cell: nn.Cell) -> dict[str, ProductCell]:
-    """Cells with products by name, but those inside Cells that say `in_float32`."""
+    """Cells with products by name, but those that say `in_float32` and what is inside such ones."""
     named = list(cell.cells_and_names())
     apart = tuple(f"{name}." for name, part in named if getattr(part, "in_float32", False))
-    return {name: part for name, part in named if isinstance(part, ProductCell) and not name.startswith(apart)}
+    return {name: part for name, part in named if isinstance(part, ProductCell) and not f"{name}.".startswith(apart)}
 
 
 def set_casting(parts: Sequence[nn.Cell], dtype: ms.Type, keep: bool) -> KeptWeights | None:

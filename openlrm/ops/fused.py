@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
-from openlrm.ops.half import has_half_products, pack_half, product_half
+from openlrm.ops.half import few_rows, has_half_products, pack_half, product_half
 from openlrm.ops.host.arrays import check_array, scratch
 from openlrm.ops.host.sizes import WIDTH
 from openlrm.ops.panels import NO_BIAS, check_panels, over_rows, pack_tiles, panels, to_panels, to_rows
@@ -26,9 +26,12 @@ __all__ = [
     "add_product",
     "attend",
     "attend_heads",
+    "modulated",
     "normed",
     "panels",
     "product",
+    "silu",
+    "small_product",
     "to_panels",
     "to_rows",
 ]
@@ -148,3 +151,21 @@ def _multiply(x, weight, bias, gains, activate: bool, onto: bool, out) -> None:
     weight = gains[:, None] * weight if len(gains) else weight
     options = (x, pack_tiles(weight.T), bias, activate, onto)
     over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x), any shape."""
+    return x / (1 + np.exp(-x))
+
+
+def small_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """x W^T + b of few rows (N, K) in float32, whatever the weight is kept in."""
+    if weight.dtype == np.uint16:
+        return few_rows(x, weight) + bias
+    # Not BLAS, whose threads spin after it, nor an operation, as MindSpore's do.
+    return np.einsum("pk,nk->pn", x, weight) + bias
+
+
+def modulated(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Gain and offset (N, 2, dim) of LN(x) (1 + scale) + shift, which is again a LayerNorm; shift, scale (N, dim)."""
+    return np.stack([weight * (1 + scale), bias * (1 + scale) + shift], axis=1)

@@ -129,11 +129,8 @@ def product_half(
     return out
 
 
-def modulations(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """X W^T of a few rows, in float32 whatever the weight is kept in: (P, K), (N, K) -> (P, N)."""
-    if weight.dtype != np.uint16:
-        # Not BLAS, whose threads spin after it, nor an operation, after which MindSpore's do.
-        return np.einsum("pk,nk->pn", x, weight)
+def few_rows(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """X W^T of a few rows in float32: (P, K), bits of bfloat16 (N, K) -> (P, N)."""
     from openlrm.ops.host.half_weights import multiply_few
 
     out = np.empty((len(x), len(weight)), np.float32)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "add-a-family.md"
@@ -92,7 +93,7 @@ def test_it_is_listed_with_its_commands(openlrm):
     assert "lrm: one picture" in told and "toy: mean colour -> tinted triplane" in told
     assert "source pictures: 1 to 2" in told
     listed = json.loads(openlrm("models", "as_json=true")[0])
-    assert set(listed) == {"lrm", "toy"} and listed["toy"]["presets"][0]["source_size"] == 16
+    assert set(listed) >= {"lrm", "toy"} and listed["toy"]["presets"][0]["source_size"] == 16
     runners, _ = openlrm("--help")
     assert "train.toy" in runners and "train.lrm" in runners
     options, _ = openlrm("train.toy", "--help")
@@ -138,11 +139,44 @@ def test_several_pictures_with_cameras(site, repo, trained):
         "picture = np.full((20, 20, 3), 0.5, np.float32)\n"
         "scene = openlrm.reconstruct([picture, picture], model, cameras=Camera(turntable(2)), background='keep')\n"
         "assert scene.render(size=8).size == (8, 8)\n"
+        f"cup = {str(repo / 'assets' / 'sample_object' / 'food_dinner')!r}\n"
+        "from openlrm.preprocess.posed_views import ViewOptions\n"
+        "scene = openlrm.reconstruct(cup, model, cameras='folder', views=ViewOptions(count=2))\n"
+        "assert scene.render(size=8).size == (8, 8)\n"
+        "scene = openlrm.reconstruct([picture, picture], model, cameras='orbit', background='keep')\n"
+        "assert scene.render(size=8).size == (8, 8)\n"
         "assert type(model.model).__name__ == 'ToyModel' and model.source_size == 16\n"
     )
     environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{repo}"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_posed_pictures(openlrm, trained, repo):
+    """A folder with cameras, a sheet with named ones: from the command line and from Python."""
+    cup = repo / "assets" / "sample_object" / "food_dinner"
+    mesh = ["export_mesh=true", "mesh_format=ply", "mesh_size=16", "mesh_thres=0.05", "device_target=CPU"]
+    told = openlrm("infer.toy", f"model_name={trained}", f"views={cup}", "view=2", *mesh)[1]
+    assert "2 views" in told and list((openlrm.folder / "dumps").rglob("food_dinner.ply"))
+    _, error = openlrm("infer.toy", f"model_name={trained}", f"views={cup}", *mesh, code=2)
+    assert "32 pictures, but" in error.splitlines()[-1] and "view=2" in error.splitlines()[-1]
+    sheet = openlrm.folder / "sheet.png"
+    Image.fromarray(np.full((96, 64, 3), 255, np.uint8)).save(sheet)
+    posed = [f"views={sheet}", "cameras=zero123plus", "view_indices=0,3", "scale=0.9"]
+    openlrm("infer.toy", f"model_name={trained}", *posed, *mesh)
+    assert list((openlrm.folder / "dumps").rglob("sheet.ply"))
+    refused = [
+        (["cameras=zero123plu"], "did you mean zero123plus?"),
+        (["cameras=sv3d"], "1 pictures, but sv3d has 21 cameras"),
+        (["cameras=zero123plus", "grid=2,2"], "64 x 96 pixels has no 2 rows of 2 squares"),
+        (["cameras=zero123plus", "grid=2"], "grid=[2] is not rows and columns"),
+        (["cameras=zero123plus", "recentre=true"], "views and recentre contradict each other"),
+        (["cameras=zero123plus", f"image_input={sheet}"], "views and image_input contradict each other"),
+        ([], "pictures without their cameras"),
+    ]
+    for options, said in refused:
+        _, error = openlrm("infer.toy", f"model_name={trained}", f"views={sheet}", *options, *mesh, code=2)
+        assert said in error.splitlines()[-1] and "Traceback" not in error
 
 
 def test_without_the_package_its_models_are_refused(repo, trained):

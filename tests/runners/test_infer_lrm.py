@@ -390,9 +390,10 @@ def test_help_lists_every_option_without_mindspore():
     result = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     for field in dataclasses.fields(InferConfig):
-        shown = {None: "null", True: "true", False: "false"}.get(field.default, str(field.default))
-        if type(field.default) in (int, float):
-            shown = str(field.default)
+        default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+        shown = str(default)
+        if default is None or isinstance(default, bool):
+            shown = {None: "null", True: "true", False: "false"}[default]
         entry = re.search(rf"^  {field.name}=(\S+)  \((.*)\)\n      (\S.*)", result.stdout, re.MULTILINE)
         assert entry, field.name
         assert entry.group(1) == shown

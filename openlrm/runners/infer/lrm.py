@@ -28,6 +28,7 @@ class InferLRM(Runner):
     examples = (
         "python -m openlrm.launch infer.lrm --infer configs/infer-s.yaml model_name=zxhezexin/openlrm-obj-small-1.1 "
         "image_input=assets/sample_input export_video=true export_mesh=true",
+        "python -m openlrm.launch infer.lrm model_name=MODEL views=captures/cup view=4 export_mesh=true",
         "python -m openlrm.launch infer.lrm planes_input=outputs/fit/cup.safetensors export_mesh=true mesh_format=glb",
     )
 
@@ -73,22 +74,21 @@ class InferLRM(Runner):
 
     def _run_images(self) -> int:
         from openlrm.checkpoint import locate_model
-        from openlrm.families.reconstructor import Reconstructor
+        from openlrm.families.reconstructor import Reconstructor, results_of
 
         cfg = self.config
-        images = cfg.images()
+        images = [Path(cfg.views[0])] if cfg.views else cfg.images()
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
-        names = unique_output_names(images, cfg.image_input, cfg.endings())
-        self._check_targets([cfg.targets(located.results, uid) for uid in names])
-        reconstructor = Reconstructor.load(located, cfg.source_size, precision=cfg.precision)
+        results = results_of(located, cfg.adapter)
+        names = [cfg.views_name()] if cfg.views else unique_output_names(images, cfg.image_input, cfg.endings())
+        self._check_targets([cfg.targets(results, uid) for uid in names])
+        reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter, precision=cfg.precision)
         logger.info("model %s, weights %s, products in %s", located.name, located.weights, reconstructor.precision)
         if cfg.dry_run:
-            return self._tell(
-                [model_fact(located, reconstructor.model)], [cfg.targets(located.results, uid) for uid in names]
-            )
+            return self._tell([model_fact(located, reconstructor.model)], [cfg.targets(results, uid) for uid in names])
         errors = []
         for image, uid in self.world.share(list(zip(images, names, strict=True))):
-            targets = cfg.targets(located.results, uid)
+            targets = cfg.targets(results, uid)
             if not targets:
                 logger.info("%s: already done", image)
                 continue
@@ -124,6 +124,10 @@ class InferLRM(Runner):
         from openlrm.preprocess import border_ratio_at, prepare_picture
 
         cfg = self.config
+        if cfg.views:
+            views = cfg.read_views(reconstructor.family)
+            logger.info("%s: %d views", image, len(views))
+            return reconstructor(views.pictures, views.cameras, cfg.renderer, views.names)
         margin = border_ratio_at(cfg.source_cam_dist)
         picture = prepare_picture(image, cfg.background, cfg.recentre, margin).pixels
         return reconstructor(picture, None, cfg.renderer, image, cfg.source_cam_dist)
