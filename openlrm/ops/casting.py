@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
@@ -24,14 +25,14 @@ class Cast(nn.Cell):
         dtype: bfloat16 or float16.
     """
 
-    def __init__(self, dtype: ms.Type):
+    def __init__(self, dtype: Any):
         super().__init__()
         self.dtype = dtype
 
     def construct(self, x: Tensor) -> Tensor:
         """Any shape."""
-        y = ops.cast(x, self.dtype)
-        return y if on_ascend() else ops.cast(y, ms.float32)
+        y = x.astype(self.dtype)
+        return y if on_ascend() else y.astype(ms.float32)
 
 
 class KeptWeights(nn.Cell):
@@ -42,7 +43,7 @@ class KeptWeights(nn.Cell):
         weights: the parameters.
     """
 
-    def __init__(self, dtype: ms.Type, weights: Sequence[Parameter]):
+    def __init__(self, dtype: Any, weights: Sequence[Parameter]):
         super().__init__()
         self.cast = Cast(dtype)
         # In tuples: as attributes they would be parameters of this Cell.
@@ -65,7 +66,7 @@ class KeptWeights(nn.Cell):
 
     def bprop(self, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
         """Gradient of the parameter, float32."""
-        return (ops.cast(self.cast(dout), ms.float32),)
+        return (self.cast(dout).astype(ms.float32),)
 
 
 class ProductCell(nn.Cell):
@@ -100,7 +101,7 @@ def product_cells(cell: nn.Cell) -> dict[str, ProductCell]:
     return {name: part for name, part in named if isinstance(part, ProductCell) and not f"{name}.".startswith(apart)}
 
 
-def set_casting(parts: Sequence[nn.Cell], dtype: ms.Type, keep: bool) -> KeptWeights | None:
+def set_casting(parts: Sequence[nn.Cell], dtype: Any, keep: bool) -> KeptWeights | None:
     """Have the products of a model's parts in half precision from now on.
 
     Args:

@@ -23,14 +23,14 @@ PRECISIONS = ("auto", "fp32", "bf16")
 """What `precision` may be; auto is float32 on a CPU and bfloat16 on an Ascend NPU."""
 
 
-def product_weights(cell: nn.Cell) -> dict[str, Parameter]:
-    """Weights of products by name: those of matrices whose widths are multiples of 64."""
+def product_weights(cell: nn.Cell) -> dict[str, tuple[nn.Cell, str]]:
+    """Where weights of products are, by name: those of matrices whose widths are multiples of 64."""
     found = {}
     for name, part in cell.cells_and_names():
         for attribute in getattr(part, "products", ()):
             weight = getattr(part, attribute, None)
             if weight is not None and weight.ndim == 2 and not any(width % WIDTH for width in weight.shape):
-                found[f"{name}.{attribute}" if name else attribute] = weight
+                found[f"{name}.{attribute}" if name else attribute] = part, attribute
     return found
 
 
@@ -54,19 +54,21 @@ def set_precision(parts: Sequence[nn.Cell], precision: str = "auto") -> str:
         raise UserError(f"precision={precision} is not known", hint=f"use one of {', '.join(PRECISIONS)}")
     if precision == "fp32" or (precision == "auto" and not on_ascend()):
         return "fp32"
-    weights = [weight for part in parts for weight in product_weights(part).values()]
-    if reason := _obstacle(weights):
+    places = [place for part in parts for place in product_weights(part).values()]
+    if reason := _obstacle(places):
         if precision != "auto":
             _log.warning("precision=bf16: %s; float32 is used", reason)
         return "fp32"
-    for weight in weights:
-        weight.set_dtype(ms.bfloat16)
+    for cell, attribute in places:
+        weight = getattr(cell, attribute)
+        half = Parameter(weight.astype(ms.bfloat16), weight.name, weight.requires_grad)
+        setattr(cell, attribute, half)
     return "bf16"
 
 
-def _obstacle(weights: Sequence[Parameter]) -> str:
+def _obstacle(places: Sequence) -> str:
     """Why bfloat16 cannot be used, or nothing."""
-    if not weights:
+    if not places:
         return "this model has no products of such widths"
     if on_ascend():
         return ""
