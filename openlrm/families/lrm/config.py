@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from openlrm.config import option
+from openlrm.errors import UserError
 from openlrm.families.model_config import TriplaneModelConfig
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ class LRMConfig(TriplaneModelConfig):
     encoder_feat_dim: int = option(768, "its token width", minimum=1)
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     encoder: Optional[dict[str, Any]] = option(None, "sizes of an encoder that has no name")  # noqa: UP045
+    source_views: Optional[int] = option(  # noqa: UP045
+        None, "pictures of an object, each with its camera; one, as the released models have it, without it", minimum=2
+    )
+
+    def __post_init__(self) -> None:
+        """Check the rules between fields; UserError names the one that is broken."""
+        super().__post_init__()
+        if self.source_views is not None and (type(self.source_views) is not int or not 2 <= self.source_views <= 64):
+            raise UserError(f"source_views={self.source_views!r} is not a whole number from 2 to 64", "model config")
+
+    @property
+    def views(self) -> int:
+        """Greatest number of source pictures of an object."""
+        return self.source_views or 1
 
     @property
     def encoder_spec(self) -> "EncoderSpec":
