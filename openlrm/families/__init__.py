@@ -25,6 +25,7 @@ DEFAULT = "lrm"
 _OURS = {
     "lrm": "openlrm.families.lrm.family:LRM",
     "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
+    "geolrm": "openlrm.families.geolrm.family:GeoLRMFamily",
 }
 
 

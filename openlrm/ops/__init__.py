@@ -4,7 +4,7 @@ Everything above this package is written once; a kernel that is slow, missing or
 chosen here, with the measured reason beside it.
 """
 
-from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
+from openlrm.ops.attention import attend_tokens, attention, project_context, project_keys_values, project_output
 from openlrm.ops.constants import constant
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
@@ -22,6 +22,7 @@ __all__ = [
     "SiLU",
     "add_to",
     "assign",
+    "attend_tokens",
     "attention",
     "batch_matmul",
     "build_table",

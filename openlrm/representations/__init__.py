@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ _SURFACE = "openlrm-surface"
 
 
 def read_representation(path: str | os.PathLike, renderer: str = "auto") -> Representation:
-    """Read what `Representation.write` wrote.
+    """Read what `Representation.write` wrote: Gaussians by their suffix, else a triplane or its surface.
 
     Args:
         path: of the file.
@@ -22,6 +23,12 @@ def read_representation(path: str | os.PathLike, renderer: str = "auto") -> Repr
     Raises:
         UserError: missing, damaged, or no such file.
     """
+    from openlrm.representations.gaussians.files import GAUSSIAN_FORMATS
+
+    if Path(path).suffix.lower() in GAUSSIAN_FORMATS:
+        from openlrm.representations.gaussians.representation import GaussianScene
+
+        return GaussianScene.read(path)
     if _format_of(path) == _SURFACE:
         from openlrm.representations.surface import TriplaneSurface
 

@@ -17,6 +17,12 @@ def resize_matrix(size_in: int, size_out: int, antialias: bool, offset: float = 
     With antialiasing the kernel is widened by size_in / size_out when shrinking and the weights that fall inside
     are normalised to one; without it, samples outside repeat the border.
 
+    Args:
+        size_in: entries there are.
+        size_out: entries wanted.
+        antialias: see above.
+        offset: added to size_out where samples are placed, as some published encoders were trained with.
+
     Returns:
         float32 (size_out, size_in); rows sum to one.
     """
