@@ -24,8 +24,8 @@ DEFAULT = "lrm"
 
 _OURS = {
     "lrm": "openlrm.families.lrm.family:LRM",
-    "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
     "geolrm": "openlrm.families.geolrm.family:GeoLRMFamily",
+    "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
 }
 
 

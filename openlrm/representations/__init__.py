@@ -14,7 +14,7 @@ _SURFACE = "openlrm-surface"
 
 
 def read_representation(path: str | os.PathLike, renderer: str = "auto") -> Representation:
-    """Read what `Representation.write` wrote: Gaussians by their suffix, else a triplane or its surface.
+    """Read what `Representation.write` wrote: Gaussians by their suffix, else a triplane.
 
     Args:
         path: of the file.

@@ -33,7 +33,7 @@ class LRMConfig(TriplaneModelConfig):
         None, "pictures of an object, each with its camera; one, as the released models have it, without it", minimum=2
     )
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         """Check the rules between fields; UserError names the one that is broken."""
         super().__post_init__()
         if self.source_views is not None and (type(self.source_views) is not int or not 2 <= self.source_views <= 64):

@@ -16,7 +16,8 @@ SPHERE = 3**0.5
 @constant
 def _pixel_centres(height: int, width: int) -> np.ndarray:
     """(2, 1, height * width): row and column of each pixel's centre, rows first."""
-    return np.stack(np.divmod(np.arange(height * width), width)).astype(np.float32)[:, None] + np.float32(0.5)
+    rows_columns = np.stack(np.divmod(np.arange(height * width), width))
+    return rows_columns.astype(np.float32)[:, None] + np.float32(0.5)
 
 
 def generate_rays(
@@ -37,7 +38,8 @@ def generate_rays(
         origins (V, 3) and unit directions (V, pixels of the region, 3), rows first.
     """
     views = cameras.shape[0]
-    centres = _pixel_centres(*((region, region) if isinstance(region, int) else region))
+    height, width = (region, region) if isinstance(region, int) else region
+    centres = _pixel_centres(height, width)
     u = (centres[1] + anchors[:, 1:2]) / resolutions
     v = (centres[0] + anchors[:, 0:1]) / resolutions
     c2w, matrix = cameras[:, :16].reshape(views, 4, 4), cameras[:, 16:].reshape(views, 3, 3)
