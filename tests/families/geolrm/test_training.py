@@ -67,7 +67,9 @@ def losses(folder):
 @pytest.fixture(scope="module")
 def proposal(balls, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
-    return train(balls, out, "proposal", "train.train_steps=10", "train.batch_size=2", "val.val_interval=0")
+    return train(
+        balls, out, "proposal", "train.train_steps=10", "train.batch_size=2", "val.val_interval=5", "val.val_views=6"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,13 @@ def reconstruction(balls, proposal):
 def test_the_first_stage_learns(proposal):
     told = losses(proposal)
     assert np.mean(told[-4:]) < 0.9 * np.mean(told[:4])
+
+
+def test_the_first_stage_is_validated_by_its_cells(proposal):
+    records = [json.loads(line) for line in (proposal / "metrics.jsonl").read_text().splitlines()]
+    found = [record["iou"] for record in records if "iou" in record]
+    assert len(found) >= 2 and all(0 <= iou <= 1 for iou in found)
+    assert len(list((proposal / "validation").glob("*.png"))) == len(found)
 
 
 def test_the_second_stage_learns_and_is_validated(reconstruction):
@@ -178,6 +187,7 @@ def test_true_cells_lie_on_the_ball(balls):
     ("stage", "change", "words"),
     [
         ("reconstruction", "seed=1", "has no proposal network"),
+        ("proposal", "val.stop_drop=1", "the proposal stage renders none"),
         ("proposal", "data.inputs=[1,9]", r"inputs=\[1, 9\] of 4 drawn views"),
         ("proposal", "data.normalize_camera=true", "would turn the object's cells"),
         ("proposal", "model.serializer.token_res=3", "does not divide grid_size"),
