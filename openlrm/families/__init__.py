@@ -25,6 +25,7 @@ DEFAULT = "lrm"
 _OURS = {
     "lrm": "openlrm.families.lrm.family:LRM",
     "geolrm": "openlrm.families.geolrm.family:GeoLRMFamily",
+    "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
 }
 
 

@@ -12,6 +12,8 @@ _CUBIC_PLAIN = -0.75
 def resize_matrix(size_in: int, size_out: int, antialias: bool, offset: float = 0.0) -> np.ndarray:
     """Matrix (size_out, size_in) of a 1-D bicubic resize, align_corners=False.
 
+    Samples are size_in / (size_out + offset) apart.
+
     With antialiasing the kernel is widened by size_in / size_out when shrinking and the weights that fall inside
     are normalised to one; without it, samples outside repeat the border.
 

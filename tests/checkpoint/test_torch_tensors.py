@@ -90,24 +90,26 @@ def test_tensors_are_read(tmp_path, name, wrapped):
 
 
 def test_code_is_not_run(tmp_path, capsys):
+    """A call becomes nothing; tensors beside it are read."""
     evil = _Call(stand_in("builtins", "print"), "run")
-    path = write(tmp_path / "evil.ckpt", {"a": evil}, {})
-    with pytest.raises(UserError, match=r"its pickle names builtins\.print\); nothing in it was run"):
-        read_tensors(path)
+    with pytest.raises(UserError):
+        read_tensors(write(tmp_path / "evil.ckpt", {"a": evil}, {}))
+    content = {"a": evil, "b": tensor(FLOAT, "0", 1, (1,), (1,))}
+    assert list(read_tensors(write(tmp_path / "both.ckpt", content, {"0": bytes(4)}))) == ["b"]
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
     ("made", "storages", "words"),
     [
-        (tensor(FLOAT, "0", 6, (4, 3), (3, 1)), {"0": bytes(24)}, "goes beyond its storage"),
-        (tensor(FLOAT, "0", 9, (2, 3), (3, 1)), {"0": bytes(24)}, "has 24 bytes, not 9 numbers"),
+        (tensor(FLOAT, "0", 6, (4, 3), (3, 1)), {"0": bytes(24)}, "reaches beyond its 6 numbers"),
+        (tensor(FLOAT, "0", 9, (2, 3), (3, 1)), {"0": bytes(24)}, "reaches beyond its 6 numbers"),
         (tensor(FLOAT, "1", 6, (2, 3), (3, 1)), {"0": bytes(24)}, "no item named"),
-        (tensor(FLOAT, "0", 6, (2, -3), (3, 1)), {"0": bytes(24)}, "sizes that cannot be"),
+        (tensor(FLOAT, "0", 6, (2, -3), (3, 1)), {"0": bytes(24)}, "has shape"),
         (tensor(FLOAT, "0", 6, (2, 3), (3,)), {"0": bytes(24)}, "strides"),
-        (tensor(stand_in("torch", "Evil"), "0", 6, (2, 3), (3, 1)), {"0": bytes(24)}, r"names torch\.Evil"),
-        (_Call(REBUILD, "0", 0, (1,), (1,)), {}, "without storage"),
-        (3, {}, "no tensors by name"),
+        (tensor(stand_in("torch", "Evil"), "0", 6, (2, 3), (3, 1)), {"0": bytes(24)}, "a PyTorch file"),
+        (_Call(REBUILD, "0", 0, (1,), (1,)), {}, "a PyTorch file"),
+        (3, {}, "a PyTorch file"),
     ],
 )
 def test_what_is_damaged_is_told(tmp_path, made, storages, words):
