@@ -17,6 +17,10 @@ RUNNERS = {
         "posed views of one object -> a fitted triplane",
     ),
     "prepare.images": ("openlrm.runners.prepare.images:PrepareImages", "photographs -> objects cut out and centred"),
+    "prepare.occupancy": (
+        "openlrm.runners.prepare.occupancy:PrepareOccupancy",
+        "depth maps of rendered objects -> occupied cells, for train.geolrm",
+    ),
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
     "import.data": (

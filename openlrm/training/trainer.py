@@ -230,9 +230,10 @@ class Trainer:
         with self.averaged():
             result = self.task.validate()
         self.record.validation(self.position.step, result)
-        drop, psnr = self.config.val.stop_drop, result.scalars["psnr"]
+        drop = self.config.val.stop_drop
         if drop == 0:
             return ""
+        psnr = result.scalars["psnr"]
         start = self.record.starting_psnr(result.measured)
         if start is None:
             logger.warning("stop_drop has no say: these objects were not held out and measured before the first step")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from openlrm.errors import UserError
@@ -30,7 +32,7 @@ def token_positions(tokens: int, voxels: str) -> np.ndarray:
 
 
 def select_cells(
-    logits: np.ndarray, most: int, threshold: float = 0.0, subset: str = "random", seed: int = 0
+    logits: np.ndarray, most: int, threshold: float = 0.0, subset: str = "random", seed: int | Sequence[int] = 0
 ) -> np.ndarray:
     """Occupied cells in the order of their index, x slowest.
 

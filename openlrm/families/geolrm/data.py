@@ -79,14 +79,7 @@ class GeoItems(TrainItems):
 
     def _occupancy(self, number: int, source: ObjaverseObject) -> np.ndarray:
         if number not in self._bits:
-            root = self.config.occupancy
-            if root is not None:
-                cells = read_cells(root, source.uid, self.grid)
-            elif has_depth(source):
-                cells = occupied_cells(source, self.grid, self.voxels)
-            else:
-                hint = "render.objaverse maps=[depth] makes depth maps, data.occupancy=DIR names the output of "
-                raise UserError("no occupancy and no depth maps", source.folder, f"{hint}prepare.occupancy")
+            cells = true_cells(source, self.config.occupancy, self.grid, self.voxels)
             self._bits[number] = pack_cells(cells, self.grid)
         return self._bits[number]
 
@@ -100,6 +93,28 @@ class GeoItems(TrainItems):
             depth = resize_nearest(read_depth(source, int(view)), side)
             depths.append(depth[None, row : row + region, column : column + region])
         return np.stack(depths)
+
+
+def true_cells(source: ObjaverseObject, root: str | None, grid: int, voxels: str) -> np.ndarray:
+    """Cells (N, 3) that an object's surface is in.
+
+    Args:
+        source: the object.
+        root: folder of `prepare.occupancy`; from the depth maps without it.
+        grid: cells a side.
+        voxels: see `openlrm.families.geolrm.cells.cells_of_points`.
+
+    Raises:
+        UserError: neither is there, or not usable.
+    """
+    if root is not None:
+        return read_cells(root, source.uid, grid)
+    if not has_depth(source):
+        hint = (
+            "render.objaverse maps=[depth] makes depth maps, data.occupancy=DIR names the output of prepare.occupancy"
+        )
+        raise UserError("no occupancy and no depth maps", source.folder, hint)
+    return occupied_cells(source, grid, voxels)
 
 
 def region_cameras(cameras: Camera, anchors: np.ndarray, sizes: np.ndarray, region: int) -> Camera:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.cameras import Camera
+from openlrm.cameras.conventions import to_homogeneous
 from openlrm.datasets import batches_per_epoch
+from openlrm.errors import UserError
 from openlrm.families.family import Family
 from openlrm.families.geolrm.cells import cell_positions, select_cells
-from openlrm.families.geolrm.data import GeoItem, GeoItems, region_cameras
-from openlrm.families.geolrm.loss import PROPOSAL_PARTS, VIEW_PARTS, ProposalLoss, ViewLoss
+from openlrm.families.geolrm.data import GeoItem, GeoItems, region_cameras, true_cells
+from openlrm.families.geolrm.loss import PROPOSAL_PARTS, VIEW_PARTS, ProposalLoss, ViewLoss, occupancy_figures
 from openlrm.families.geolrm.model import GeoLRM, anchor_tensor
-from openlrm.families.geolrm.occupancy import unpack_cells
+from openlrm.families.geolrm.occupancy import pack_cells, unpack_cells
 from openlrm.families.geolrm.options import PROPOSAL, TrainGeoLRMConfig
 from openlrm.families.geolrm.reconstruct import camera_tensors, reconstruct
 from openlrm.families.geolrm.start import make_model
@@ -28,6 +31,7 @@ from openlrm.training.objects import ObjectTask
 from openlrm.training.parameters import trained_parameters
 from openlrm.training.schedule import perceptual_weight
 from openlrm.training.task import GradientResult, scalar, tensor
+from openlrm.training.validation import Validation
 from openlrm.utils.images import blend, resize_bicubic
 
 
@@ -61,10 +65,13 @@ class _GeoTask(ObjectTask):
 
     def reconstruct(self, pictures: np.ndarray, cameras: Camera) -> Representation:
         """Gaussians of pictures (K, H, W, 4)."""
-        size = self.config.data.source_image_res
-        shown = resize_bicubic(blend(pictures, 1.0).transpose(0, 3, 1, 2), size)
         with inference_state(self.model):
-            return reconstruct(self.model, np.clip(shown, 0, 1).astype(np.float32), cameras, self.config.seed)
+            return reconstruct(self.model, self.shown(pictures), cameras, self.config.seed)
+
+    def shown(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (K, H, W, 4) as the networks take them: (K, 3, S, S) on white."""
+        white = blend(pictures, 1.0).transpose(0, 3, 1, 2)
+        return np.clip(resize_bicubic(white, self.config.data.source_image_res), 0, 1).astype(np.float32)
 
     def input_views(self, batch: GeoItem, step: int, part: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (B, V, 3, S, S), intrinsics and poses of as many views as this step draws."""
@@ -87,10 +94,25 @@ class ProposalTask(_GeoTask):
         super().__init__(family, config, world, model, cells=True, depth=False)
         self._loss = ProposalLoss(model.serializer)
 
-    @property
-    def validates(self) -> bool:
-        """There are no Gaussians to look at yet."""
-        return False
+    def validate(self) -> Validation:
+        """Intersection over union, precision and recall of the validation objects' cells, and their shadows."""
+        items, config = self._validator.items, self.model.config
+        figures, rows = [], []
+        for uid in self._validator.uids:
+            views, (source, _) = items.views(uid), items.open(uid)
+            cells = true_cells(source, self.config.data.occupancy, config.grid_size, config.voxels)
+            truth = unpack_cells(pack_cells(cells, config.grid_size)[None], config.grid_size).astype(np.float32)
+            given = slice(0, self.config.data.inputs[1])
+            with inference_state(self.model):
+                pictures = tensor(self.shown(views.rgba[given])[None])
+                logits = self.model.occupancy(pictures, *camera_tensors(views.cameras[given][None]))
+            figures.append(occupancy_figures(logits, tensor(truth)).asnumpy())
+            found = 1 / (1 + np.exp(-logits.asnumpy()[0]))
+            rows += [_shadows(truth[0]), _shadows(found)]
+        scalars = dict(zip(PROPOSAL_PARTS[3:], np.mean(figures, axis=0).tolist(), strict=True))
+        sheet = np.repeat(1 - np.concatenate(rows)[..., None], 3, axis=2).astype(np.float32)
+        measured = f"cells of {self._validator.measured}"
+        return Validation(scalars, sheet, self._validator.kind, measured)
 
     def loss(self, step: int) -> nn.Cell:
         """The same in every step."""
@@ -105,10 +127,6 @@ class ProposalTask(_GeoTask):
     def pictures(self, batch: GeoItem, preview: Tensor) -> None:
         """None: nothing is rendered."""
         return
-
-    def facts(self) -> list[str]:
-        """That validation waits for the next stage."""
-        return ["validation: none in the proposal stage; IoU of training batches is reported"]
 
 
 class ReconstructionTask(_GeoTask):
@@ -174,7 +192,7 @@ class ReconstructionTask(_GeoTask):
         """What each view is compared with, arrays (B, M, ...), and what all views share."""
         rgb, alpha = batch.images, batch.masks
         cameras = region_cameras(batch.cameras, batch.anchors, batch.sizes, self.region)
-        poses = np.concatenate([cameras.c2w, np.broadcast_to(_LAST_ROW, (*cameras.shape, 1, 4))], axis=2)
+        poses = to_homogeneous(cameras.c2w)
         poses[..., :3, 3] *= CUBE
         background = np.repeat(batch.backgrounds[..., None], 3, axis=-1)
         depth = np.zeros_like(alpha) if batch.depths is None else batch.depths * np.float32(CUBE)
@@ -236,22 +254,23 @@ class _Chain(nn.Cell):
         return total
 
 
-class _kept_statistics:
-    """The network's running statistics as they were before the block: one forward pass moves them, not two."""
-
-    def __init__(self, network: nn.Cell):
-        norms = (network.encoder.deconv[1], network.encoder.low_level_encoder[1])
-        self._statistics = [p for norm in norms for p in (norm.running_mean, norm.running_var)]
-
-    def __enter__(self) -> None:
-        self._values = [p.asnumpy().copy() for p in self._statistics]
-
-    def __exit__(self, *_) -> None:
-        for parameter, value in zip(self._statistics, self._values, strict=True):
+@contextmanager
+def _kept_statistics(network: nn.Cell) -> Iterator[None]:
+    """Running statistics are after the block as they were before: one forward pass of a step moves them, not two."""
+    norms = (network.encoder.deconv[1], network.encoder.low_level_encoder[1])
+    statistics = [p for norm in norms for p in (norm.running_mean, norm.running_var)]
+    values = [p.asnumpy().copy() for p in statistics]
+    try:
+        yield
+    finally:
+        for parameter, value in zip(statistics, values, strict=True):
             parameter.set_data(Tensor(value))
 
 
-_LAST_ROW = np.array([[0, 0, 0, 1]], np.float32)
+def _shadows(cells: np.ndarray) -> np.ndarray:
+    """A grid (G, G, G) in [0, 1] seen from the front, the side and above, side by side: (G, 3 G)."""
+    front, side, above = (cells.max(axis).T[::-1] for axis in (1, 0, 2))
+    return np.concatenate([front, side, above], axis=1)
 
 
 def make_task(family: Family, config: TrainGeoLRMConfig, world: World, resumed: bool) -> _GeoTask:
@@ -260,5 +279,8 @@ def make_task(family: Family, config: TrainGeoLRMConfig, world: World, resumed: 
     Raises:
         UserError: data or weights that cannot be used.
     """
+    if config.train.stage == PROPOSAL and config.val.stop_drop > 0:
+        what = "val.stop_drop compares rendered views, and the proposal stage renders none"
+        raise UserError(what, "config", "give val.stop_drop=0")
     kind = ProposalTask if config.train.stage == PROPOSAL else ReconstructionTask
     return kind(family, config, world, make_model(config, resumed))

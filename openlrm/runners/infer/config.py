@@ -9,6 +9,7 @@ from typing import Optional
 from openlrm.config import option
 from openlrm.errors import UserError
 from openlrm.geometry.mesh_options import MeshOptions
+from openlrm.runners.infer.gaussians import GaussianOutputs
 from openlrm.runners.infer.views import ViewsInput
 from openlrm.utils.logging import LEVELS
 from openlrm.utils.paths import check_apart, list_images
@@ -75,7 +76,7 @@ class _InferOptions:
 
 
 @dataclass
-class InferConfig(MeshOptions, ViewsInput, _InferOptions):
+class InferConfig(GaussianOutputs, MeshOptions, ViewsInput, _InferOptions):
     """Options of `infer.lrm`, names as PyTorch OpenLRM has them; fields of the last base come first."""
 
     def check(self) -> None:
@@ -84,7 +85,8 @@ class InferConfig(MeshOptions, ViewsInput, _InferOptions):
         Raises:
             UserError: likewise.
         """
-        if not (self.export_video or self.export_mesh or self.export_depth or self.export_mask or self.export_planes):
+        wanted = [self.export_video, self.export_mesh, self.export_depth, self.export_mask, self.export_planes]
+        if not any([*wanted, self.export_gaussians]):
             raise UserError("nothing to write", hint="add export_video=true and/or export_mesh=true")
         if self.export_mesh:
             self.mesh_settings().check(f"mesh.{self.mesh_format}")
@@ -125,6 +127,7 @@ class InferConfig(MeshOptions, ViewsInput, _InferOptions):
         endings = [f"{tail}{suffix}" for tail in self.videos().values()]
         if self.export_mesh:
             endings += [f".{self.mesh_format}", *([".mtl", "_texture.png"] if self.mesh_format == "obj" else [])]
+        endings += [f".{kind}" for kind in self.export_gaussians]
         return endings + ([".safetensors"] if self.export_planes else [])
 
     def targets(self, model: str | Path, uid: str) -> dict[str, Path]:
@@ -137,6 +140,7 @@ class InferConfig(MeshOptions, ViewsInput, _InferOptions):
             targets["mesh"] = meshes / f"{uid}.{self.mesh_format}"
         if self.export_planes:
             targets["planes"] = planes / f"{uid}.safetensors"
+        targets |= self.gaussian_targets(DUMPS / model, uid)
         if self.skip_existing:
             return {kind: path for kind, path in targets.items() if not _is_there(path)}
         return targets

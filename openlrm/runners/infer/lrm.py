@@ -136,6 +136,7 @@ class InferLRM(Runner):
         from openlrm.representations.export import export_mesh, export_videos
 
         cfg = self.config
+        cfg.write_gaussians(scene, targets)
         if "planes" in targets:
             scene.write(targets["planes"])
             logger.info("wrote %s", targets["planes"])

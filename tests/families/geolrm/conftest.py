@@ -97,3 +97,49 @@ def small_geolrm():
         return GeoLRM(**small_config(**switches)).set_train(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def balls(tmp_path_factory):
+    """Folder of two balls, rendered with depth in this project's layout: 12 views of 32 pixels each."""
+    from openlrm.cameras import Camera, turntable
+    from openlrm.utils.images import save_image
+
+    root = tmp_path_factory.mktemp("balls")
+    focal = 1.1
+    for uid, radius, color in (("red", 0.6, (0.9, 0.2, 0.1)), ("blue", 0.4, (0.1, 0.3, 0.8))):
+        folder = root / uid
+        for name in ("rgba", "pose", "depth"):
+            (folder / name).mkdir(parents=True)
+        np.save(folder / "intrinsics.npy", np.array([[focal * 32] * 2, [16, 16], [32, 32]]))
+        cameras = Camera(turntable(12, radius=2.0), (focal, focal, 0.5, 0.5))
+        for i in range(12):
+            rgba, depth = picture_of_ball(cameras[i], radius, color, 32)
+            save_image(folder / "rgba" / f"{i:03d}.png", rgba)
+            save_depth(folder / "depth" / f"{i:03d}.png", depth)
+            np.save(folder / "pose" / f"{i:03d}.npy", cameras[i].c2w)
+    (root / "meta.json").write_text(json.dumps(["red", "blue"]))
+    return root
+
+
+def picture_of_ball(camera, radius, color, size):
+    """Colours and alpha (S, S, 4), and depth along the axis (S, S), 0 beside it, of a ball at the origin."""
+    fx, fy, cx, cy = camera.intrinsics.astype(float)
+    middle = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid((middle - cx) / fx, -(middle - cy) / fy)
+    ways = np.stack([x, y, -np.ones_like(x)], -1) @ camera.rotations.T.astype(float)
+    a, b = (ways**2).sum(-1), ways @ camera.centers.astype(float)
+    c = (camera.centers.astype(float) ** 2).sum() - radius**2
+    inside = b * b - a * c
+    depth = np.where(inside > 0, (-b - np.sqrt(np.maximum(inside, 0))) / a, 0)
+    normals = (camera.centers + ways * depth[..., None]) / radius
+    shade = np.clip(0.6 + 0.4 * normals[..., 2:], 0, 1) * np.asarray(color)
+    alpha = (inside > 0)[..., None].astype(float)
+    return np.concatenate([shade * alpha, alpha], -1).astype(np.float32), depth
+
+
+def save_depth(path, depth):
+    """Write a depth map as the renderer does."""
+    from PIL import Image
+
+    Image.fromarray(np.rint(depth * 8192).astype(np.uint16)).save(path)

@@ -6,10 +6,12 @@ import pytest
 from mindspore import Tensor
 
 from openlrm.cameras import Camera, turntable
+from openlrm.checkpoint import locate_model
 from openlrm.errors import UserError
 from openlrm.families.geolrm.cells import cell_positions, cells_of_points, select_cells, token_positions
 from openlrm.families.geolrm.config import GeoLRMConfig
 from openlrm.families.geolrm.reconstruct import camera_tensors, reconstruct
+from openlrm.families.reconstructor import family_of, model_keys
 from openlrm.nn.encoders.hierarchical import _doubled
 from openlrm.nn.transformer.deformable import project_points
 from openlrm.ops import setup_device
@@ -192,6 +194,16 @@ def test_centres_are_the_cells_that_points_fall_into(grid):
     points = cell_positions(index, grid, "centres")
     assert np.array_equal(cells_of_points(points, grid, "centres"), index)
     assert np.array_equal(token_positions(4, "corners")[-1], np.full(3, 0.5, np.float32))
+
+
+@pytest.mark.parametrize(("name", "networks"), [("geolrm.ckpt", "both"), ("srl-bf16.ckpt", "proposal")])
+def test_released_files_need_no_config(tmp_path, name, networks):
+    (tmp_path / "released").mkdir()
+    (tmp_path / "released" / name).write_bytes(b"")
+    located = locate_model(str(tmp_path / "released"))
+    assert family_of(located).name == "geolrm"
+    config = GeoLRMConfig.from_dict(model_keys(located.config))
+    assert config.networks == networks and config.encoder_spec.embed_dim == 768 and config.grid_size == 128
 
 
 @pytest.mark.parametrize(
