@@ -56,7 +56,8 @@ def measure(script: str, size: str, stage: str) -> dict:
             return {"planes": best_of(lambda: model.forward_planes(image, camera), 3), "planes_gib": peak_gib()}
         planes = torch.randn(1, 3, config["triplane_dim"], config["triplane_high_res"], config["triplane_high_res"])
         if stage == "dense":
-            return {"dense": best_of(lambda: shoot(planes, 1, render), 2), "dense_gib": peak_gib()}
+            frame = best_of(lambda: shoot(planes, 1, render), 2)
+            return {"dense": frame, "synthesizer": frame, "dense_gib": peak_gib()}
         line = torch.linspace(-1, 1, 128)
         points = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).view(1, -1, 3)
         frame = best_of(lambda: shoot(planes, 1, render), 2)

@@ -28,6 +28,7 @@ FIGURES = {
     "planes": ("image to planes, s", 1.0),
     "frame": ("frame of a trained field, s", 1 / 15),
     "dense": ("frame of a dense random field, s", 1 / 4),
+    "synthesizer": ("the same by model.synthesizer, s", None),
     "video": (f"video of {FRAMES} frames, s", None),
     "mesh": (f"mesh {MESH}^3 of a trained field, s", 1 / 20),
     "train": ("training step, s", 0.9),

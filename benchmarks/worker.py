@@ -72,7 +72,7 @@ def measure_planes(size: dict, field: Path) -> dict:
 
 
 def measure_dense(size: dict, field: Path) -> dict:
-    """A frame of a dense random field: nothing to skip."""
+    """A frame of a dense random field, nothing to skip, by the scene and by the model's own synthesizer."""
     from mindspore import Tensor
 
     from openlrm.cameras import Camera, turntable
@@ -82,7 +82,14 @@ def measure_dense(size: dict, field: Path) -> dict:
     random = np.random.default_rng(0).standard_normal(planes.shape).astype(np.float32)
     scene = Triplane(Tensor(random), synthesizer)
     camera = Camera(turntable(8))[1:2]
-    return {"dense": best_of(lambda: list(scene.views(camera, size["render"])))}
+    one = [camera.render_record()[None], np.zeros((1, 1, 2)), np.full((1, 1, 1), size["render"]), np.ones((1, 1, 1))]
+    view = [Tensor(np.asarray(array, np.float32)) for array in one]
+    synthesizer.set_train(False)
+
+    def ask() -> None:
+        synthesizer(scene.planes, *view, size["render"])["images_rgb"].asnumpy()
+
+    return {"dense": best_of(lambda: list(scene.views(camera, size["render"]))), "synthesizer": best_of(ask)}
 
 
 def measure_trained(size: dict, field: Path) -> dict:

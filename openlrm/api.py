@@ -30,6 +30,7 @@ def reconstruct(
     source_cam_dist: float = 2.0,
     device_target: str | None = None,
     views: ViewOptions | None = None,
+    adapter: str | os.PathLike | None = None,
 ) -> Representation:
     """Make a 3D scene of the object in a picture, or in several with their cameras, as the model's family needs.
 
@@ -50,6 +51,7 @@ def reconstruct(
         device_target: "Ascend" or "CPU", of a model that is yet to be loaded; Ascend when there is one without it.
         views: more about posed pictures: which are kept, `scale`, `normalize` and others; `background` and the family's
             rigs replace its own, and so does `cameras` if it is given.
+        adapter: folder of a LoRA, for a model that is yet to be loaded; see `load_model`.
 
     Returns:
         The scene: `render`, `mesh`, `save` and more, see `openlrm.representations.base.Representation`.
@@ -59,37 +61,44 @@ def reconstruct(
     """
     from openlrm.families.reconstructor import Reconstructor
     from openlrm.preprocess import border_ratio_at, prepare_picture
-    from openlrm.preprocess.posed_views import tells_cameras
+    from openlrm.preprocess.posed_views import ViewOptions, tells_cameras
 
+    if adapter is not None and isinstance(model, Reconstructor):
+        raise UserError("the model is loaded already", hint="give the adapter to load_model")
     named = cameras if isinstance(cameras, (str, os.PathLike)) else None
     if named is not None or views is not None or (cameras is None and tells_cameras(image)):
         if recentre or named is not cameras:
             what = "recentre" if recentre else "cameras=Camera(...)"
             raise UserError(f"{what} contradicts the cameras that are read", hint="leave it out")
-        return _reconstruct_views(image, model, named, background, device_target, views)
+        reconstructor = _loaded(model, device_target, adapter)
+        return _reconstruct_views(image, reconstructor, named, background, views or ViewOptions())
     images = list(image) if isinstance(image, (list, tuple)) else [image]
     centred = cameras is None if recentre is None else recentre
     margin = border_ratio_at(source_cam_dist)
     pictures = [prepare_picture(one, background, centred, margin).pixels for one in images]
-    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
+    reconstructor = _loaded(model, device_target, adapter)
     names = [one if isinstance(one, (str, os.PathLike)) else "the picture" for one in images]
     return reconstructor(pictures, cameras, name=names, source_cam_dist=source_cam_dist)
 
 
+def _loaded(
+    model: str | os.PathLike | Reconstructor | None, device_target: str | None, adapter: str | os.PathLike | None
+) -> Reconstructor:
+    from openlrm.families.reconstructor import Reconstructor
+
+    return model if isinstance(model, Reconstructor) else load_model(model, device_target, adapter=adapter)
+
+
 def _reconstruct_views(
     image: Picture | Sequence[Picture],
-    model: str | os.PathLike | Reconstructor | None,
+    reconstructor: Reconstructor,
     cameras: str | os.PathLike | None,
     background: str,
-    device_target: str | None,
-    options: ViewOptions | None,
+    options: ViewOptions,
 ) -> Representation:
-    from openlrm.families.reconstructor import Reconstructor
-    from openlrm.preprocess.posed_views import ViewOptions, read_posed_views
+    from openlrm.preprocess.posed_views import read_posed_views
 
-    reconstructor = model if isinstance(model, Reconstructor) else load_model(model, device_target)
     family = reconstructor.family
-    options = options or ViewOptions()
     read = read_posed_views(
         image,
         options,
@@ -102,7 +111,10 @@ def _reconstruct_views(
 
 
 def load_model(
-    model: str | os.PathLike | None = None, device_target: str | None = None, source_size: int | None = None
+    model: str | os.PathLike | None = None,
+    device_target: str | None = None,
+    source_size: int | None = None,
+    adapter: str | os.PathLike | None = None,
 ) -> Reconstructor:
     """Load a model of any family once, for `reconstruct(image, model)` of many pictures.
 
@@ -112,12 +124,13 @@ def load_model(
         model: a release or run folder, checkpoint file or hub id; the demonstration model without it.
         device_target: "Ascend" or "CPU"; Ascend when there is one without it.
         source_size: side in pixels of the encoder's input; what the model was made for without it.
+        adapter: folder of a LoRA to put onto it, ours or PEFT's; see `openlrm.checkpoint.adapter`.
 
     Returns:
         The model's `Reconstructor`: `.model` is its Cell; called with pictures and cameras it gives a representation.
 
     Raises:
-        UserError: not found, unreadable, or a device that is not there.
+        UserError: not found, unreadable, an adapter that does not fit, or a device that is not there.
     """
     path = default_model() if model is None else model
     from openlrm.checkpoint import locate_model
@@ -125,7 +138,7 @@ def load_model(
     from openlrm.ops import setup_device
 
     setup_device(device_target)
-    return Reconstructor.load(locate_model(os.fspath(path)), source_size)
+    return Reconstructor.load(locate_model(os.fspath(path)), source_size, adapter=adapter)
 
 
 def load_scene(path: str | os.PathLike, device_target: str | None = None) -> Representation:

@@ -23,13 +23,10 @@ def merge_adapter(source: str, adapter: Path, folder: Path) -> None:
     from openlrm.ops import setup_device
 
     setup_device("CPU")
-    from openlrm.checkpoint.adapter import load_adapter
     from openlrm.models import ModelLRM
-    from openlrm.nn.transformer.lora import merge
 
-    model = ModelLRM.from_pretrained(source)
-    load_adapter(model, adapter)
-    merge(model)
+    model = ModelLRM.from_pretrained(source, adapter=str(adapter))
+    model.merge_adapter()
     model.save_pretrained(str(folder))
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,20 @@ class TrainItems:
         self.broken: dict[int, str] = {}
         self._unreadable: set[int] = set()
         self.mixture = Mixture(config.subsets, uids)
-        self._cache = ByteCache(config.cache_mib * 2**20)
+        self._open_caches()
+
+    def _open_caches(self) -> None:
+        self._cache = ByteCache(self.config.cache_mib * 2**20)
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._object = lru_cache(maxsize=4096)(self.mixture.read)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process is given: all but the caches."""
+        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_order", "_object")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open_caches()
 
     @property
     def uids(self) -> list[str]:
@@ -169,7 +181,7 @@ class TrainItems:
         if config.normalize_camera:
             cameras = cameras.normalized(config.normed_dist_to_center)
         planes = [self._planes(number, source, int(view)) for view in views]
-        return draw_item(
+        item = draw_item(
             planes[: self.sources],
             cameras[: self.sources],
             config.source_image_res,
@@ -180,6 +192,11 @@ class TrainItems:
             region,
             backgrounds,
         )
+        return self._completed(item, number, source, views)
+
+    def _completed(self, item: Item, number: int, source: ObjaverseObject, views: np.ndarray) -> Item:
+        """What a subclass knows of an object beyond its pictures, added to an item of these views."""
+        return item
 
     def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:
         """Draw side views + 1 different views, the source first."""

@@ -19,6 +19,7 @@ class EvalConfig:
     )
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     ckpt_name: Optional[str] = option(None, "checkpoint of the run folder; the newest without it")  # noqa: UP045
+    adapter: Optional[str] = option(None, "folder of a LoRA (adapter_config.json) to put onto the model")  # noqa: UP045
     output_path: Optional[str] = option(  # noqa: UP045
         None, "results go to OUTPUT_PATH/e<epoch>, or OUTPUT_PATH/release; outputs/eval/<model> without it"
     )

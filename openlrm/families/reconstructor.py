@@ -10,6 +10,7 @@ import numpy as np
 
 from openlrm.cameras import DEFAULT_DISTANCE, Camera
 from openlrm.checkpoint import LocatedModel, load_model, locate_model
+from openlrm.checkpoint.adapter import load_adapter, read_adapter
 from openlrm.errors import UserError
 from openlrm.families import DEFAULT, find_family
 from openlrm.families.family import MODEL_TYPE, SOURCE_SIZE, Family
@@ -43,21 +44,28 @@ class Reconstructor:
         self.family, self.model, self.source_size, self.name = family, model, source_size, name
 
     @classmethod
-    def load(cls, located: LocatedModel, source_size: int | None = None, strict: bool = True) -> Reconstructor:
+    def load(
+        cls,
+        located: LocatedModel,
+        source_size: int | None = None,
+        strict: bool = True,
+        adapter: str | Path | None = None,
+    ) -> Reconstructor:
         """Load a model.
 
         Args:
             located: see `openlrm.checkpoint.locate_model`.
             source_size: side in pixels of the pictures; what the model was made for without it.
             strict: see `openlrm.checkpoint.load_model`.
+            adapter: folder of a LoRA to put onto it, see `openlrm.checkpoint.adapter`.
 
         Raises:
-            UserError: unreadable, of an unknown family, or of an unknown input size.
+            UserError: unreadable, of an unknown family, or of an unknown input size; an adapter that does not fit.
         """
         size = source_size or known_source_size(located)
         if size is None:
             raise UserError("source_size is missing", hint="the model does not say which size of input it was made for")
-        return cls(family_of(located), build_model(located, strict), size, located.name)
+        return cls(family_of(located), build_model(located, strict, adapter), size, located.name)
 
     def prepare(self, pictures: Any, names: Any = None) -> np.ndarray:
         """Pictures as the model takes them, see `openlrm.preprocess.model_input.prepare_image`.
@@ -133,15 +141,19 @@ def family_of(located: LocatedModel) -> Family:
         raise UserError(error.what, located.config_file, error.hint) from error
 
 
-def build_model(located: LocatedModel, strict: bool = True) -> nn.Cell:
-    """The model of `located`, of whatever family, its weights loaded, in inference state.
+def build_model(located: LocatedModel, strict: bool = True, adapter: str | Path | None = None) -> nn.Cell:
+    """The model of `located`, of whatever family, its weights and an adapter's loaded, in inference state.
 
     Raises:
-        UserError: bad config or unreadable weights, or (strict) weights that do not fit.
+        UserError: bad config or unreadable weights, or (strict) weights that do not fit; an adapter that does not.
     """
+    if adapter is not None:
+        read_adapter(adapter)  # before a large model is read for nothing
     family = family_of(located)
     model = load_model(located, lambda keys, there: family.build(model_keys(keys), there), family.translate, strict)
     model.source_size = located.config.get(SOURCE_SIZE)
+    if adapter is not None:
+        load_adapter(model, adapter)
     return model
 
 
@@ -170,3 +182,9 @@ def known_source_size(located: LocatedModel) -> int | None:
         return size
     folder = Path(located.config_file).parent
     return trained_source_size(folder) or family_of(located).source_size(model_keys(located.config))
+
+
+def results_of(located: LocatedModel, adapter: str | Path | None) -> Path:
+    """Folder, below others, of a model's results; those with an adapter are not the bare model's."""
+    results = located.results
+    return results if adapter is None else results.with_name(f"{results.name}+{Path(adapter).resolve().name}")

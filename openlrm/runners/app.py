@@ -25,6 +25,7 @@ class AppConfig:
     model_name: Optional[str] = option(  # noqa: UP045
         None, "release folder, run folder, .ckpt file or hub id; the demonstration model without it"
     )
+    adapter: Optional[str] = option(None, "folder of a LoRA (adapter_config.json) to put onto the model")  # noqa: UP045
     source_size: Optional[int] = option(  # noqa: UP045
         None, "side in pixels of the encoder's input; what the model was made for without it", minimum=16
     )
@@ -74,7 +75,7 @@ class App(Runner):
 
         MeshSettings(texture=cfg.mesh_texture).check("model.glb")
 
-        reconstructor = load_model(cfg.model_name, cfg.device_target, cfg.source_size)
+        reconstructor = load_model(cfg.model_name, cfg.device_target, cfg.source_size, cfg.adapter)
         samples = list_images(cfg.samples) if Path(cfg.samples).is_dir() else []
         settings = Settings(
             cfg.render_size, cfg.render_views, cfg.render_fps, cfg.mesh_size, cfg.mesh_thres, cfg.mesh_texture

@@ -13,6 +13,8 @@ from openlrm.utils.logging import LEVELS
 
 PIXEL_KINDS = ("mse", "l1")
 MASK_KINDS = ("mse", "bce")
+CUTOFF_UNITS = ("nyquist", "cycles_per_pixel")
+WEIGHTS_ON = ("amplitude", "power")
 AMP_LEVELS = ("O0", "O1", "O2")
 DTYPES = ("fp32", "bf16", "fp16")
 
@@ -29,6 +31,18 @@ class ImageLossConfig:
     lpips_backbone: Optional[str] = option(None, "VGG16 .safetensors file; from the hub without it")  # noqa: UP045
     mask_weight: float = option(0.0, "of opacity against alpha", minimum=0)
     mask_kind: str = option("mse", "kind of opacity difference", choices=MASK_KINDS)
+    frequency_weight: float = option(
+        0.0, "of the colour difference with low frequencies counted more; needs whole pictures, no crops", minimum=0
+    )
+    freq_weight: float = option(5.0, "factor of low frequencies in it", minimum=0)
+    freq_cutoff: float = option(0.3, "where low frequencies end, in cutoff_unit", minimum=0)
+    cutoff_unit: str = option(
+        "nyquist", "nyquist: 1 is half a cycle per pixel; cycles_per_pixel: that is 0.5", choices=CUTOFF_UNITS
+    )
+    weight_on: str = option(
+        "amplitude", "what freq_weight multiplies: amplitudes, or their squares", choices=WEIGHTS_ON
+    )
+    normalise: bool = option(False, "divide by the mean squared factor: white differences cost what they do in mse")
 
 
 @dataclass
@@ -57,9 +71,14 @@ class OptimConfig:
 class SchedulerConfig:
     """Learning rate over the steps."""
 
-    scheduler: str = option("cosine", "course after the warm-up", choices=["cosine", "linear", "constant"])
+    scheduler: str = option(
+        "cosine",
+        "course after the warm-up; restarts: cosines of restart_steps steps one after another",
+        choices=["cosine", "linear", "constant", "restarts"],
+    )
     warmup_steps: int = option(3000, "steps of linear rise from 0", minimum=0)
-    end_learning_rate: float = option(0.0, "rate of the last step", minimum=0)
+    end_learning_rate: float = option(0.0, "rate of the last step, or at the end of each cosine", minimum=0)
+    restart_steps: int = option(3000, "steps of a cosine of restarts", minimum=1)
 
 
 @dataclass

@@ -11,10 +11,11 @@ from safetensors.numpy import load_file, save_file
 
 from openlrm import ModelLRM
 from openlrm.checkpoint import apply_tensors, locate_model, read_tensors, write_ckpt
+from openlrm.checkpoint.names import encoder_from_published
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
 from openlrm.families.lrm.pretrained import load_encoder
-from openlrm.families.lrm.weights import encoder_from_published, from_checkpoint, to_release
+from openlrm.families.lrm.weights import from_checkpoint, to_release
 
 
 @pytest.fixture
@@ -120,6 +121,20 @@ def test_load_encoder_from_meta_layout(pynative, mini_config, weights, tmp_path)
     load_encoder(model, tmp_path)
     arrays = parameter_arrays(model)
     assert all(np.array_equal(arrays[f"encoder.model.{k}"], v) for k, v in meta.items())
+
+
+def test_an_encoder_with_fewer_blocks_takes_the_first_ones(pynative, mini_config, weights, tmp_path, caplog):
+    whole = {k.removeprefix("encoder.model."): v for k, v in weights.items() if k.startswith("encoder.model.")}
+    depth = mini_config["encoder"]["depth"]
+    save_file(whole, tmp_path / "model.safetensors")
+    model = ModelLRM(**mini_config | {"encoder": mini_config["encoder"] | {"depth": depth - 1}})
+    with caplog.at_level("INFO"):
+        load_encoder(model, tmp_path)
+    assert f"first {depth - 1} of the {depth} blocks" in caplog.text
+    arrays = parameter_arrays(model)
+    kept = {k for k in whole if not k.startswith(f"blocks.{depth - 1}.")}
+    assert len(kept) < len(whole)
+    assert all(np.array_equal(arrays[f"encoder.model.{k}"], whole[k]) for k in kept)
 
 
 def test_dino_models_use_vit_names(pynative):

@@ -160,6 +160,12 @@ def test_start_from_a_released_model_deferred(tmp_path, golden_dir, monkeypatch,
     [
         (["train.precision.amp_level=O2", "train.precision.dtype=bf16"], "not there yet"),
         (["train.loss.perceptual_weight=1"], "LPIPS needs regions of 16"),
+        (["train.loss.frequency_weight=1"], "the frequency loss needs whole pictures"),
+        (
+            ["train.loss.frequency_weight=1", "data.render_image_low=8", "data.render_image_high=8",
+             "train.loss.freq_cutoff=0"],
+            "a cutoff of 0 does not cut",
+        ),
         (
             ["train.loss.perceptual_weight=1", "train.loss.lpips_backbone=nowhere.safetensors",
              "data.render_region_size=16", "data.render_image_low=16"],
@@ -250,3 +256,12 @@ def test_flags_of_the_published_scripts_are_understood(tmp_path, capsys):
     assert config["train"]["gradient_accumulation_steps"] == 2
     assert config["report"]["profile"] is True
     assert config["seed"] == 3
+
+
+def test_frequency_loss_of_whole_pictures(tmp_path):
+    whole = ["data.render_image_low=8", "data.render_image_high=8", "train.loss.frequency_weight=2"]
+    more = ["train.train_steps=1", *(f"train.loss.{part}_weight=0" for part in ("pixel", "mask", "tv"))]
+    assert train(tmp_path, *QUIET, *whole, *more) == 0
+    (line,) = (the_run(tmp_path) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    parts = json.loads(line)["train"]
+    assert parts["loss"] == pytest.approx(2 * parts["frequency"]) and parts["frequency"] > parts["pixel"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from openlrm.cameras import Camera
-    from openlrm.families.family import Tensors
+    from openlrm.families.family import Graph, Tensors
     from openlrm.families.lrm.model import ModelLRM
     from openlrm.parallel import World
     from openlrm.representations.triplane import Triplane
@@ -77,6 +77,12 @@ class LRM(Family):
     def release(self, model: ModelLRM) -> Tensors:
         """Weights by the names of the released checkpoints."""
         return model.released()
+
+    def graphs(self, model: ModelLRM, source_size: int, points: int) -> dict[str, Graph]:
+        """Picture to planes, and the field."""
+        from openlrm.families.lrm.graphs import graphs_of
+
+        return graphs_of(model, source_size, points)
 
     def source_size(self, config: dict[str, Any]) -> int | None:
         """By the sizes of the released models, then by an encoder that is written out."""

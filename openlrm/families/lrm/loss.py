@@ -8,7 +8,7 @@ from openlrm.families.lrm.model import ModelLRM
 from openlrm.losses import total_variation
 from openlrm.training.image_loss import ImageLoss
 
-PARTS = ("loss", "pixel", "perceptual", "mask", "tv", "opacity")
+PARTS = ("loss", "pixel", "perceptual", "mask", "tv", "opacity", "frequency")
 """What is reported of a batch: the loss, its unweighted parts, and the mean opacity of the rendered pixels."""
 
 
@@ -50,7 +50,7 @@ class LRMLoss(nn.Cell):
             scale: () loss scale.
 
         Returns:
-            () scaled loss; (6,) in the order of `PARTS`; (N, M, 3, R, R) images.
+            () scaled loss; (7,) in the order of `PARTS`; (N, M, 3, R, R) images.
         """
         features = source if self.frozen else self.model.features(source)
         planes = self.model.planes_from_features(features, camera)

@@ -6,13 +6,14 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from openlrm.checkpoint import load_model, locate_model, save_model
+from openlrm.checkpoint.adapter import load_adapter
 from openlrm.errors import UserError
 from openlrm.families.lrm.config import LRMConfig
 from openlrm.families.lrm.view_tokens import ViewTokens
 from openlrm.families.lrm.weights import from_checkpoint, to_release
 from openlrm.nn.encoders import ImageEncoder
 from openlrm.nn.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
-from openlrm.nn.transformer.lora import base_parameters
+from openlrm.nn.transformer.lora import base_parameters, merge
 from openlrm.representations.triplane import TriplaneSynthesizer
 
 NAME = "lrm"
@@ -58,13 +59,22 @@ class ModelLRM(nn.Cell):
         return {key: value for key, value in keys.items() if value is not None}
 
     @classmethod
-    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True) -> "ModelLRM":
+    def from_pretrained(cls, folder_or_hub_name: str, strict: bool = True, adapter: str | None = None) -> "ModelLRM":
         """Load a release folder, a run folder, a checkpoint file or a hub id, ready for inference.
 
+        Args:
+            folder_or_hub_name: the model.
+            strict: see `openlrm.checkpoint.load_model`.
+            adapter: folder of a LoRA, see `attach_adapter`.
+
         Raises:
-            UserError: not found, unreadable, or (strict) a parameter missing, left over or of another shape.
+            UserError: not found, unreadable, or (strict) a parameter missing, left over or of another shape; an
+                adapter that does not fit.
         """
-        return load_model(locate_model(folder_or_hub_name), cls.from_config, from_checkpoint, strict)
+        model = load_model(locate_model(folder_or_hub_name), cls.from_config, from_checkpoint, strict)
+        if adapter is not None:
+            model.attach_adapter(adapter)
+        return model
 
     @classmethod
     def from_config(cls, config: dict, there: int | None = None) -> "ModelLRM":
@@ -80,6 +90,22 @@ class ModelLRM(nn.Cell):
         sizes = {key: value for key, value in config.items() if key not in ("model_type", "source_size")}
         LRMConfig.from_dict(sizes).check_size(there)
         return cls(**config)
+
+    def attach_adapter(self, folder: str) -> None:
+        """Put a LoRA's file onto the attention outputs; the weights stay as they are.
+
+        Raises:
+            UserError: not an adapter, another model's, or there is one already; see `checkpoint.adapter.load_adapter`.
+        """
+        load_adapter(self, folder)
+
+    def merge_adapter(self) -> None:
+        """Add the adapter to the attention outputs' weights: the same answers without it.
+
+        Raises:
+            UserError: there is none.
+        """
+        merge(self)
 
     def save_pretrained(self, folder: str, half: bool = False) -> None:
         """Write `folder`/config.json and `folder`/model.safetensors with PyTorch's key names, float32 or half of it."""

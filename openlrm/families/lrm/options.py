@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 from openlrm.config import option
 from openlrm.families.lrm.config import LRMConfig
@@ -25,6 +26,10 @@ class LRMTrainOptions(TrainConfig):
         False, "first weights that let the input through at once: for training from nothing on few objects"
     )
     use_recompute: bool = option(False, "compute transformer layers again in the backward pass: less memory")
+    features_mib: int = option(
+        0, "memory for the features of a frozen encoder, MiB: each picture is encoded once; 0 keeps none", minimum=0
+    )
+    features_dir: Optional[str] = option(None, "folder for those features, used by later runs too")  # noqa: UP045
     deferred_region: int = option(
         0, "deferred back-propagation: side in pixels of the squares gone through one by one; 0 is off", minimum=0
     )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from openlrm.checkpoint import apply_tensors, read_tensors
-from openlrm.checkpoint.locate import WEIGHTS_NAME
-from openlrm.errors import UserError
+from openlrm.checkpoint import apply_tensors
+from openlrm.checkpoint.encoder import read_encoder
 from openlrm.families.lrm.model import ModelLRM
-from openlrm.families.lrm.weights import encoder_from_published
 
 
 def load_encoder(model: ModelLRM, source: str | Path) -> None:
@@ -16,15 +14,10 @@ def load_encoder(model: ModelLRM, source: str | Path) -> None:
 
     Args:
         model: its encoder decides which sizes are expected.
-        source: a .safetensors file, or a folder with model.safetensors, in Meta's or Hugging Face's layout.
+        source: see `openlrm.checkpoint.encoder.read_encoder`.
 
     Raises:
         UserError: not found, or another encoder's weights.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        path = path / WEIGHTS_NAME
-    if not path.is_file():
-        raise UserError("encoder weights not found", str(path), "give a .safetensors file or a folder that holds one")
-    tensors = {f"model.{name}": value for name, value in encoder_from_published(read_tensors(path)).items()}
-    apply_tensors(model.encoder, tensors, str(path))
+    tensors, path = read_encoder(source, model.config.encoder_spec.depth)
+    apply_tensors(model.encoder, {f"model.{name}": value for name, value in tensors.items()}, str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -27,7 +28,8 @@ from openlrm.ops import inference_state, marches_on_host
 from openlrm.parallel import World
 from openlrm.representations.base import Representation
 from openlrm.training.estimate import MemoryEstimate
-from openlrm.training.image_loss import ImageLoss, make_lpips
+from openlrm.training.image_loss import ImageLoss, check_frequency_loss, make_lpips
+from openlrm.training.kept_features import KeptFeatures
 from openlrm.training.noise import ray_noise
 from openlrm.training.objects import ObjectTask
 from openlrm.training.parameters import trained_parameters
@@ -60,10 +62,12 @@ class LRMTask(ObjectTask):
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
         self.config_dict = family.config_of(model, config.data.source_image_res)
         self.region = config.data.render_region_size
+        check_frequency_loss(config.train.loss, self.region, config.data.render_image_high)
         self.lpips = make_lpips(config.train.loss, self.region)
         self.settled = config.train.loss.perceptual_start + config.train.loss.perceptual_warmup
         self._reconstructor = Reconstructor(family, self.model, config.data.source_image_res)
         self._losses: dict[bool, nn.Cell] = {}
+        self._kept = self._keep_features()
 
     def reconstruct(self, pictures: np.ndarray, cameras: Camera) -> Representation:
         """The triplane of pictures (K, H, W, 4)."""
@@ -90,7 +94,6 @@ class LRMTask(ObjectTask):
         samples, world = self.model.synthesizer.samples, self.world
         draws = ray_noise(self.config.seed, step, part, rays, samples, world.rank, world.size)
         first = 0 if self.model.view_tokens is None else slice(None)
-        source = tensor(batch.source_images[:, first])
         arrays = [
             batch.source_cameras[:, first].source_record(),
             batch.cameras.render_record(),
@@ -99,7 +102,32 @@ class LRMTask(ObjectTask):
             batch.backgrounds[..., None],
             *draws,
         ]
-        return [self.model.features(source) if self.frozen else source, *map(tensor, arrays)]
+        pictures = np.ascontiguousarray(batch.source_images[:, first], np.float32)
+        source = self._frozen_features(pictures) if self.frozen else tensor(pictures)
+        return [source, *map(tensor, arrays)]
+
+    def _frozen_features(self, pictures: np.ndarray) -> Tensor:
+        """Features of source pictures (N, 3, S, S) or (N, K, 3, S, S) by an encoder that is not trained."""
+        if self._kept is None:
+            return self.model.features(tensor(pictures))
+        features = self._kept(pictures.reshape(-1, *pictures.shape[-3:]))
+        return tensor(features.reshape(*pictures.shape[:-3], *features.shape[1:]))
+
+    def _keep_features(self) -> KeptFeatures | None:
+        train = self.config.train
+        if not train.features_mib and not train.features_dir:
+            return None
+        if not self.frozen:
+            what = "train.features_mib and train.features_dir keep what a frozen encoder gives"
+            raise UserError(what, "config", "give train.freeze=[encoder.*] or model.encoder_freeze=true, or neither")
+        encoder = self.model.encoder
+        folder = Path(train.features_dir).expanduser() if train.features_dir else None
+
+        def encode(picture: np.ndarray) -> np.ndarray:
+            with inference_state(encoder):
+                return encoder(tensor(picture)).asnumpy()
+
+        return KeptFeatures(encode, train.features_mib * 2**20, folder, list(encoder.get_parameters()))
 
     def render(self, batch: Item, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Planes (N, 3, C, H, W), colours (N, M, 3, R, R) and opacity (N, M, 1, R, R) of a batch; no gradient."""

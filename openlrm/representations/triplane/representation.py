@@ -30,8 +30,8 @@ class Triplane(Representation):
     Args:
         planes: (1, 3, C, H, W).
         synthesizer: the renderer it was made for.
-        renderer: "host" for the compiled loops on the CPU, "device" for the synthesizer itself, "auto" for what is
-            faster here; the pictures are the same but for rounding.
+        renderer: "host" for the compiled loops on whole frames, "device" for the synthesizer on the device MindSpore
+            runs on, "auto" for what is faster here; the pictures are the same but for rounding.
 
     Raises:
         UserError: unknown renderer.
@@ -52,13 +52,17 @@ class Triplane(Representation):
         On the host one view is rendered at a time, and `skip_empty` is twice as fast on fitted objects; opacity is
         then less by up to 0.0018.
         """
-        if self._on_host:
-            renderer = self._quick_renderer if skip_empty else self._renderer
-            frames = (renderer.render(cameras[i], size, background) for i in range(len(cameras)))
-        else:
-            frames = self._renderer.frames(cameras, size, background, batch)
-        for rgb, depth, mask in frames:
+        for rgb, depth, mask in self.frames(cameras, size, background, batch, skip_empty):
             yield View(np.clip(rgb, 0, 1), depth, mask)
+
+    def frames(
+        self, cameras: Camera, size: int, background: float = 1.0, batch: int = 1, skip_empty: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """`views` whose colours are not clipped, as small changes of the planes are measured: tuples of arrays."""
+        if not self._on_host:
+            return self._renderer.frames(cameras, size, background, batch)
+        renderer = self._quick_renderer if skip_empty else self._renderer
+        return (renderer.render(cameras[i], size, background) for i in range(len(cameras)))
 
     def field(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Density (P,) and colour (P, 3) at points (P, 3); see `HostRenderer.evaluate`."""

@@ -67,11 +67,13 @@ class EvalLRM(Runner):
         meshes = find_meshes(cfg.mesh_root, uids)
         mean_object = self._mean_object(roots, cameras)
         folder = Path(cfg.output_path or f"outputs/eval/{located.name}") / located.version
+        if cfg.adapter is not None:
+            folder = folder.with_name(f"{folder.name}+{Path(cfg.adapter).resolve().name}")
         if not cfg.dry_run:
             check_output(folder / "metrics.json")
         device = setup_device(cfg.device_target, cfg.mode)
         world = setup_world()
-        reconstructor = Reconstructor.load(located, cfg.source_size)
+        reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter)
         if cfg.dry_run:
             print_config(cfg)
             files = [folder / "metrics.json", *(folder / "sheets" / f"{uid}.png" for uid in uids)]

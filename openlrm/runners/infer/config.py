@@ -22,6 +22,7 @@ class _InferOptions:
     model_name: Optional[str] = option(None, "release folder, run folder, .ckpt file or hub id of the model")  # noqa: UP045
     model_ckpt: Optional[str] = option(None, "checkpoint of the run folder; the newest without it")  # noqa: UP045
     epoch: Optional[int] = option(None, "epoch of the checkpoint, instead of its name", minimum=0)  # noqa: UP045
+    adapter: Optional[str] = option(None, "folder of a LoRA (adapter_config.json) to put onto the model")  # noqa: UP045
     image_input: Optional[str] = option(None, "picture, or folder of pictures (png, jpg, webp, ...; recursive)")  # noqa: UP045
     planes_input: Optional[str] = option(  # noqa: UP045
         None, "triplane file of fit.triplane or export_planes, instead of model_name and image_input"
@@ -36,8 +37,8 @@ class _InferOptions:
     )
     background: str = option(
         "keep",
-        "how the object is cut out; auto: by its transparency, else by rembg, else by colour",
-        choices=["auto", "keep", "plain", "rembg"],
+        "how the object is cut out; auto: by its transparency, else by isnet or rembg, else by colour",
+        choices=["auto", "keep", "plain", "rembg", "isnet"],
     )
     recentre: bool = option(False, "centre and scale the object, if it is cut out")
     source_cam_dist: float = option(2.0, "distance of the source camera", minimum=0.1, maximum=100)
@@ -82,9 +83,9 @@ class InferConfig(MeshOptions, ViewsInput, _InferOptions):
             raise UserError("nothing to write", hint="add export_video=true and/or export_mesh=true")
         if self.export_mesh:
             self.mesh_settings().check(f"mesh.{self.mesh_format}")
-        replaced = [self.model_name, self.model_ckpt, self.epoch, self.image_input]
+        replaced = [self.model_name, self.model_ckpt, self.epoch, self.image_input, self.adapter]
         if self.planes_input and (self.views or any(value is not None for value in replaced)):
-            raise UserError("planes_input replaces model_name and image_input", hint="give one or the other")
+            raise UserError("planes_input replaces model_name, adapter and image_input", hint="give one or the other")
         self.check_views()
         if self.views and (self.image_input or self.recentre):
             what = "image_input" if self.image_input else "recentre"

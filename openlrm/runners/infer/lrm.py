@@ -74,22 +74,21 @@ class InferLRM(Runner):
 
     def _run_images(self) -> int:
         from openlrm.checkpoint import locate_model
-        from openlrm.families.reconstructor import Reconstructor
+        from openlrm.families.reconstructor import Reconstructor, results_of
 
         cfg = self.config
         images = [Path(cfg.views[0])] if cfg.views else cfg.images()
         located = locate_model(cfg.model_name, cfg.model_ckpt, cfg.epoch)
+        results = results_of(located, cfg.adapter)
         names = [cfg.views_name()] if cfg.views else unique_output_names(images, cfg.image_input, cfg.endings())
-        self._check_targets([cfg.targets(located.results, uid) for uid in names])
-        reconstructor = Reconstructor.load(located, cfg.source_size)
+        self._check_targets([cfg.targets(results, uid) for uid in names])
+        reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter)
         logger.info("model %s, weights %s", located.name, located.weights)
         if cfg.dry_run:
-            return self._tell(
-                [model_fact(located, reconstructor.model)], [cfg.targets(located.results, uid) for uid in names]
-            )
+            return self._tell([model_fact(located, reconstructor.model)], [cfg.targets(results, uid) for uid in names])
         errors = []
         for image, uid in self.world.share(list(zip(images, names, strict=True))):
-            targets = cfg.targets(located.results, uid)
+            targets = cfg.targets(results, uid)
             if not targets:
                 logger.info("%s: already done", image)
                 continue

@@ -48,9 +48,10 @@ def test_loss_and_gradient_are_golden(mode, mini, golden, batch, task_of, monkey
 
 
 def test_weights_multiply_their_parts(pynative, mini, batch, task_of):
-    config = LossConfig(pixel_weight=2.0, perceptual_weight=3.0, mask_weight=5.0, tv_weight=7.0)
+    config = LossConfig(pixel_weight=2.0, perceptual_weight=3.0, mask_weight=5.0, tv_weight=7.0, frequency_weight=11.0)
     parts = task_of(mini, config, FakeLpips()).gradient(batch, 0).parts
     total = 2 * parts["pixel"] + 3 * parts["perceptual"] + 5 * parts["mask"] + 7 * parts["tv"]
+    total += 11 * parts["frequency"]
     assert parts["loss"] == pytest.approx(total, rel=1e-5)
     assert min(parts.values()) > 0
 
@@ -74,7 +75,7 @@ def test_loss_scale_scales_the_gradient_alone(pynative, mini, batch, task_of):
 
 
 def test_deferred_gradient_is_the_direct_one(mode, mini, batch, task_of, monkeypatch):
-    config = LossConfig(perceptual_weight=0.5, mask_weight=0.3)
+    config = LossConfig(perceptual_weight=0.5, mask_weight=0.3, frequency_weight=0.2)
     # The direct one is PyNative's: a second graph would take long to compile. Its sampling kernels are others.
     pixels, gradients = (1e-6, 1e-4) if mode == 1 else (2e-5, 2e-3)
     setup_device("CPU", 1)
@@ -111,6 +112,25 @@ def test_frozen_encoder_gets_no_gradient_and_the_rest_the_same(
     assert set(kept) == {name for name in free if not name.startswith("encoder.")}
     for name, gradient in kept.items():
         assert relative(gradient, free[name]) < 1e-4, name
+
+
+def test_kept_features_are_those_of_the_encoder(pynative, mini, batch, task_of, tmp_path):
+    """In memory, from files that another run wrote, and computed: the same loss and gradients."""
+    plain = task_of(mini, freeze=["encoder.*"])
+    wanted = named(plain, plain.gradient(batch, 0))
+    kept = {"freeze": ["encoder.*"], "features_mib": 8, "features_dir": str(tmp_path)}
+    first = task_of(mini, **kept)
+    found = [named(first, first.gradient(batch, 0)) for _ in range(2)]
+    files = sorted(tmp_path.rglob("*.npy"))
+    assert len(files) == len(batch.source_images)
+    second = task_of(mini, **kept)
+    found.append(named(second, second.gradient(batch, 0)))
+    for gradients in found:
+        for name, gradient in gradients.items():
+            assert relative(gradient, wanted[name]) < 1e-4, name
+            np.testing.assert_array_equal(gradient, found[0][name])
+    with pytest.raises(UserError, match=r"features_mib.*frozen encoder"):
+        task_of(mini, features_mib=8)
 
 
 def test_draws_depend_on_counters_alone():

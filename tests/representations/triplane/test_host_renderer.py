@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
@@ -13,6 +14,7 @@ from openlrm.cameras import Camera, look_at, turntable
 from openlrm.errors import UserError
 from openlrm.representations.triplane import Triplane, TriplaneSynthesizer, tiles
 from openlrm.representations.triplane import representation as representation_module
+from openlrm.representations.triplane import synthesizer as synthesizer_module
 from openlrm.representations.triplane.host import HostRenderer
 
 REPO = Path(__file__).resolve().parents[3]
@@ -37,6 +39,12 @@ CAMERAS = dict(
     )
 )
 AWAY = Camera(look_at([9, 0, 0], [9, 9, 0])[None], [[4.0, 4.0, 0.5, 0.5]])[0]
+
+
+@pytest.fixture(autouse=True)
+def operations(monkeypatch):
+    """Have the synthesizer use MindSpore's operations, in PyNative too: what the loops are held against."""
+    monkeypatch.setattr(synthesizer_module, "marches_on_host", lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +240,56 @@ def test_scene_meshes_the_same_on_host_and_device(pynative, golden_field):
     np.testing.assert_allclose(host.vertices, device.vertices, atol=1e-4)
     # Vertices that differ by rounding have colours that differ by as much as the field is steep.
     np.testing.assert_allclose(host.colors, device.colors, atol=1e-3)
+
+
+def both_ways(monkeypatch, ask) -> list[dict[str, np.ndarray]]:
+    """What a synthesizer answers by its operations and by its loops."""
+    answers = []
+    for loops in (False, True):
+        monkeypatch.setattr(synthesizer_module, "marches_on_host", lambda loops=loops: loops)
+        answers.append({name: value.asnumpy() for name, value in ask().items()})
+    return answers
+
+
+@pytest.mark.parametrize("name", ["turntable", "inside", "half misses"])
+def test_synthesizer_of_inference_by_loops(monkeypatch, pynative, golden_field, name):
+    """Two objects; a region; the bound of the docstring."""
+    synthesizer = synthesizer_of(*golden_field)
+    planes = Tensor(np.stack([golden_field[0], golden_field[0][:, ::-1]]))
+    record = np.tile(CAMERAS[name].render_record(), (2, 1, 1))
+    view = [record, np.full((2, 1, 2), 5), np.full((2, 1, 1), 40), np.full((2, 1, 1), 0.5)]
+    inputs = [Tensor(np.asarray(array, np.float32)) for array in view]
+    wanted, found = both_ways(monkeypatch, lambda: synthesizer(planes, *inputs, 24))
+    assert wanted["images_weight"].max() > 0.5, "nothing in the picture"
+    for part in range(2):
+        assert_frames_agree(*([answer[key][part] for key in answer] for answer in (found, wanted)))
+    for key in ("images_rgb", "images_weight"):
+        assert np.quantile(np.abs(found[key] - wanted[key]), 0.99) <= 2e-5
+
+
+def test_points_and_grid_of_inference_by_loops(monkeypatch, pynative, golden_field):
+    synthesizer = synthesizer_of(*golden_field)
+    planes = Tensor(np.stack([golden_field[0], golden_field[0][:, ::-1]]))
+    points = Tensor(np.random.default_rng(3).uniform(-1.2, 1.2, (2, 501, 3)).astype(np.float32))
+    box = Tensor(np.array([[[-1, -0.5, 0], [1, 0.5, 1]]] * 2, np.float32))
+    asked = (lambda: synthesizer.forward_points(planes, points), lambda: synthesizer.forward_grid(planes, 7, box))
+    for ask in asked:
+        wanted, found = both_ways(monkeypatch, ask)
+        for key in ("sigma", "rgb"):
+            assert found[key].shape == wanted[key].shape
+            np.testing.assert_allclose(found[key], wanted[key], rtol=1e-4, atol=2e-5)
+    assert not np.allclose(found["sigma"][0], found["sigma"][1])
+
+
+def test_points_of_inference_have_no_gradient_and_say_so(monkeypatch, pynative, golden_field):
+    monkeypatch.setattr(synthesizer_module, "marches_on_host", lambda: True)
+    synthesizer = synthesizer_of(*golden_field)
+    points = Tensor(np.zeros((1, 4, 3), np.float32))
+    density = ms.grad(lambda planes: synthesizer.forward_points(planes, points)["sigma"].sum())
+    with pytest.raises(UserError, match="no gradient.*set_train"):
+        density(Tensor(golden_field[0][None]))
+    synthesizer.set_train(True)
+    assert np.abs(density(Tensor(golden_field[0][None])).asnumpy()).max() > 0
 
 
 @pytest.mark.parametrize("prefers_host", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from openlrm.cameras import Camera
-from openlrm.representations.triplane.host.field import lay_out
+from openlrm.representations.triplane.host.field import Field, lay_out
 from openlrm.representations.triplane.host.occupancy import find_occupied
 from openlrm.utils.threads import spread_ranges
 
@@ -73,13 +73,23 @@ class HostRenderer:
         return self._ask(points, np.empty((0, 3), np.float32))[0]
 
     def _ask(self, points: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        from openlrm.representations.triplane.host.decoder import evaluate_points
-
-        points = np.ascontiguousarray(points, np.float32)
         density = np.empty(len(points), np.float32)
-
-        def evaluate(first: int, last: int) -> None:
-            evaluate_points(self._field, points[first:last], density[first:last], rgb[first:last])
-
-        spread_ranges(evaluate, len(points), _TASK_POINTS)
+        evaluate_field(self._field, np.ascontiguousarray(points, np.float32), density, rgb)
         return density, rgb
+
+
+def evaluate_field(field: Field, points: np.ndarray, density: np.ndarray, rgb: np.ndarray) -> None:
+    """Ask a field on all cores.
+
+    Args:
+        field: of `lay_out`.
+        points: (P, 3) float32, contiguous.
+        density: (P,) float32, filled.
+        rgb: (P, 3) float32, filled; or (0, 3): no colours.
+    """
+    from openlrm.representations.triplane.host.decoder import evaluate_points
+
+    def evaluate(first: int, last: int) -> None:
+        evaluate_points(field, points[first:last], density[first:last], rgb[first:last])
+
+    spread_ranges(evaluate, len(points), _TASK_POINTS)
