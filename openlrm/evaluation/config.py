@@ -14,6 +14,9 @@ class EvalConfig:
     """Options of `eval.lrm`."""
 
     model_path: str = option(help="run folder, release folder, .ckpt file or hub id of the model")
+    protocol: str = option(
+        "lrm-own", "named protocol that fixes options: lrm-own, zeroshape-bf, or a YAML file; see docs/training.md"
+    )
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     ckpt_name: Optional[str] = option(None, "checkpoint of the run folder; the newest without it")  # noqa: UP045
     adapter: Optional[str] = option(None, "folder of a LoRA (adapter_config.json) to put onto the model")  # noqa: UP045
@@ -54,8 +57,15 @@ class EvalConfig:
     mesh_size: int = option(384, "grid points along a side", minimum=8, maximum=1024)
     mesh_thres: float = option(3.0, "density at the surface", minimum=1e-6, maximum=1e6)
     mesh_points: int = option(30000, "points sampled on a mesh", minimum=100)
+    mesh_alignment: str = option(
+        "box",
+        "how meshes are brought together: box by their bounding boxes; search by trying rotations, see zeroshape-bf",
+        choices=["box", "search"],
+    )
     f_score_thresholds: list[float] = option(
-        [0.05, 0.1, 0.2], "distances of the F-score; 2 is the longest side of a mesh", minimum=1e-6
+        [0.05, 0.1, 0.2],
+        "distances of the F-score; 2 is the longest side of a mesh, with search 1 the larger of width and height",
+        minimum=1e-6,
     )
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]

@@ -73,7 +73,9 @@ class Evaluator:
         if true_mesh is not None:
             try:
                 ours = scene.extract(MeshSettings(cfg.mesh_size, cfg.mesh_thres, colored=False))
-                entry["mesh"] = score_mesh(ours, true_mesh, views.turn, cfg.f_score_thresholds, cfg.mesh_points)
+                entry["mesh"] = score_mesh(
+                    ours, true_mesh, views.turn, cfg.f_score_thresholds, cfg.mesh_points, cfg.mesh_alignment
+                )
             except UserError as error:
                 logger.warning("%s: no figures of the mesh: %s", uid, error)
                 entry["mesh"] = None

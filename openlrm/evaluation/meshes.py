@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openlrm.cameras import default_source_pose
 from openlrm.errors import UserError
 from openlrm.geometry.gltf_shape import read_gltf_shape
 from openlrm.geometry.mesh_io import is_former_obj
 from openlrm.metrics import compare_meshes, fit_to_cube
+from openlrm.metrics.alignment import align_by_search
+from openlrm.metrics.mesh import sample_surface
 from openlrm.utils.logging import get_logger
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ logger = get_logger(__name__)
 _GLTF = (".glb", ".gltf")
 SUFFIXES = (*_GLTF, ".ply", ".obj", ".stl")
 
+# Columns: the source camera's right, up and backward axes.
+_CANONICAL = default_source_pose()[:, :3].astype(np.float64)
 # glTF and obj are Y-up with the front towards +Z, our worlds are Z-up with the front towards -Y.
 _Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
 
@@ -83,28 +88,38 @@ def _read_with_trimesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def score_mesh(
-    ours: Mesh, truth: tuple[np.ndarray, np.ndarray], turn: np.ndarray, thresholds: Sequence[float], points: int
+    ours: Mesh,
+    truth: tuple[np.ndarray, np.ndarray],
+    turn: np.ndarray,
+    thresholds: Sequence[float],
+    points: int,
+    alignment: str = "box",
 ) -> dict[str, Any]:
-    """Chamfer distance and F-scores with both meshes fitted to [-1, 1]^3 in the model's axes.
+    """Chamfer distance and F-scores with both meshes brought together.
 
     Args:
         ours: the reconstruction.
         truth: vertices and faces in the data's axes.
         turn: (3, 3) from those to the model's.
-        thresholds: of the F-score; 2 is the longest side of either mesh.
+        thresholds: of the F-score; 2 is the longest side of either mesh, with `search` 1 the larger of width and
+            height.
         points: sampled on each.
+        alignment: `box` fits both to [-1, 1]^3 in the model's axes; `search` tries rotations in the source camera's,
+            see `openlrm.metrics.alignment`.
 
     Raises:
         UserError: the true mesh has no extent.
     """
     vertices, faces = truth
+    prediction, turned = (ours.vertices, ours.faces), (vertices @ turn.T, faces)
     try:
-        scores = compare_meshes(
-            (fit_to_cube(ours.vertices, ours.faces), ours.faces),
-            (fit_to_cube(vertices @ turn.T, faces), faces),
-            thresholds,
-            points,
-        )
+        if alignment == "search":
+            rng = np.random.default_rng(0)
+            clouds = [sample_surface(*mesh, points, rng) @ _CANONICAL for mesh in (prediction, turned)]
+            scores = align_by_search(*clouds, thresholds).scores
+        else:
+            prediction, turned = ((fit_to_cube(*mesh), mesh[1]) for mesh in (prediction, turned))
+            scores = compare_meshes(prediction, turned, thresholds, points)
     except ValueError as error:
         raise UserError(f"cannot compare the meshes ({error})") from error
     figures = {"chamfer": scores.chamfer, "accuracy": scores.accuracy, "completeness": scores.completeness}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openlrm import __version__
 from openlrm.evaluation.config import EvalConfig
+from openlrm.evaluation.named import hash_of
 from openlrm.evaluation.scores import INSIDE, PSNR_LIMIT
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def build_protocol(
     from openlrm.training.run_folder import git_commit
 
     return {
+        "protocol": {"name": config.protocol, "objects_sha256": hash_of(list(objects))},
         "model": {
             "name": located.name,
             "weights": str(located.weights),
@@ -83,11 +85,18 @@ def build_protocol(
     }
 
 
+_ALIGNED = {
+    "box": "bounding boxes centred and scaled to a longest side of 2",
+    "search": "points minus their mean over the larger of x and y extents in the source camera's axes, the best of "
+    "24 x 24 x 12 rotations",
+}
+
+
 def _mesh(config: EvalConfig) -> str:
     if config.mesh_root is None:
         return "not measured: no mesh_root"
     return (
-        f"marching cubes on {config.mesh_size}^3 points at density {config.mesh_thres:g}; bounding boxes centred and "
-        f"scaled to a longest side of 2; {config.mesh_points} points on each mesh; accuracy and completeness are mean "
-        "distances to and from the truth, chamfer is the mean of the two"
+        f"marching cubes on {config.mesh_size}^3 points at density {config.mesh_thres:g}; "
+        f"{_ALIGNED[config.mesh_alignment]}; {config.mesh_points} points on each mesh; accuracy and completeness are "
+        "mean distances to and from the truth, chamfer is the mean of the two"
     )

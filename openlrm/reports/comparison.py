@@ -15,7 +15,7 @@ _SHEETS, _SHEET_WIDTH = 12, 800
 _PICTURES, _PICTURE_WIDTH = 4, 560
 _LISTED = 5
 # Parts of a protocol that say who and when, not how.
-_NOT_THE_PROTOCOL = ("model.", "versions.", "options.", "device.", "data.objects")
+_NOT_THE_PROTOCOL = ("model.", "versions.", "options.", "device.", "data.objects", "protocol.objects_sha256")
 
 _HEADER = ("", "A", "B", "B − A", "better")
 Row = tuple[str, "str | None", "str | None", "str | None", "str | None"]
@@ -47,6 +47,9 @@ def _compare_evaluations(a: Evaluation, b: Evaluation) -> tuple[str, str]:
         raise UserError("no object is in both results", f"{a.folder}, {b.folder}")
     if a.kind != b.kind:
         raise UserError("one counts the input view, the other does not", f"{a.folder}, {b.folder}")
+    if (ours := _protocol_name(a)) != (theirs := _protocol_name(b)):
+        what = f"results of different protocols, {ours} and {theirs}, have no common measure"
+        raise UserError(what, f"{a.folder}, {b.folder}", "evaluate one of the models again")
     first, second = _means(a, common), _means(b, common)
     rows = [_row(metric, first[metric.key], second[metric.key]) for metric in metrics_of(first) if metric.key in second]
     pairs = {uid: (a.figures(uid).get("psnr"), b.figures(uid).get("psnr")) for uid in common}
@@ -141,6 +144,12 @@ def _row(metric: Metric, first: float, second: float, name: str = "") -> Row:
     shown = metric.show(first), metric.show(second), metric.show(second - first, sign=True)
     better = None if shown[0] == shown[1] else "B" if metric.better(second, first) else "A"
     return name or metric.title, *shown, better
+
+
+def _protocol_name(result: Evaluation) -> str:
+    """Results from before protocols had names are of the first one."""
+    named = result.protocol.get("protocol")
+    return str(named.get("name")) if isinstance(named, dict) else "lrm-own"
 
 
 def _protocol_differences(a: Evaluation, b: Evaluation) -> list[tuple[str, Any, Any]]:

@@ -142,6 +142,15 @@ def test_a_run_without_records_has_a_page(make_run):
     assert "no values" in page
 
 
+def test_results_of_different_protocols_are_not_compared(make_evaluation):
+    a = make_evaluation("a", {"cup": 25.0})
+    own = make_evaluation("own", {"cup": 26.0}, protocol={"protocol": {"name": "lrm-own"}})
+    other = make_evaluation("other", {"cup": 26.0}, protocol={"protocol": {"name": "zeroshape-bf"}})
+    compare(read_result(a), read_result(own))  # from before they had names
+    with pytest.raises(UserError, match="different protocols, lrm-own and zeroshape-bf"):
+        compare(read_result(a), read_result(other))
+
+
 def test_compare_evaluations(make_evaluation):
     a = make_evaluation("a", {"cup": 25.0, "axe": 20.0, "hat": 30.0, "only": 90.0})
     b = make_evaluation("b", {"cup": 25.5, "axe": 16.0, "hat": 32.0}, protocol={"views": {"size": 32}})

@@ -278,6 +278,35 @@ def test_a_perfect_mesh(suffix, evaluate, tmp_path, data):
     assert "Chamfer 0.0" in (folder / "log_0.txt").read_text()
 
 
+def test_a_protocol_whose_meshes_are_turned(evaluate, tmp_path, data, capsys):
+    """The model's own mesh, shrunk, moved and turned by a right angle, is found by the search."""
+    import trimesh
+
+    from openlrm.api import load_model
+    from openlrm.datasets import object_views
+    from openlrm.geometry.mesh_io import save_mesh
+
+    views = object_views(str(data), "a")
+    mesh = load_model(GOLDEN, "CPU")(views.rgba[0], views.cameras[0]).mesh(16)
+    turned = 0.4 * mesh.vertices @ np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]) + 3
+    save_mesh(tmp_path / "truth" / "a.ply", turned.astype(np.float32), mesh.faces, mesh.colors)
+    own = tmp_path / "search.yaml"
+    own.write_text("options: {mesh_alignment: search, mesh_points: 2000, mesh_size: 16}\nneeds: [mesh_root]")
+    given = ["uids=a", f"mesh_root={tmp_path / 'truth'}"]
+    searched = evaluate(*given, f"protocol={own}")
+    boxed = evaluate(*given, "mesh_points=2000", "mesh_size=16", "output_path=other")
+    boxed = tmp_path / "other" / boxed.name
+    # What is left is the spacing of the points; width and height of the picture are the world's X and Z.
+    extents, root = np.ptp(mesh.vertices, axis=0), np.sqrt(trimesh.Trimesh(mesh.vertices, mesh.faces).area / 2000)
+    assert report(searched)["mean"]["mesh"]["chamfer"] < root / max(extents[0], extents[2])
+    protocol = yaml.safe_load((searched / "protocol.yaml").read_text())["protocol"]
+    assert protocol["name"] == str(own) and len(protocol["objects_sha256"]) == 64
+    assert launch.main(["compare", str(searched), str(boxed)]) == 2
+    assert "results of different protocols" in capsys.readouterr().err
+    evaluate(*given, "protocol=zeroshape-bf", "mesh_points=700", code=2)
+    assert "protocol zeroshape-bf fixes mesh_points=10000, not 700" in capsys.readouterr().err
+
+
 def test_what_is_not_seen_of_a_true_mesh_does_not_count(evaluate, tmp_path):
     """A far vertex without a face, and one of a face without area: the figures of the faces alone."""
     import trimesh

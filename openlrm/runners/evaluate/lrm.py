@@ -45,6 +45,7 @@ class EvalLRM(Runner):
         from openlrm.checkpoint import locate_model
         from openlrm.evaluation.evaluator import Evaluator
         from openlrm.evaluation.meshes import find_meshes
+        from openlrm.evaluation.named import find_protocol
         from openlrm.evaluation.objects import choose_uids
         from openlrm.evaluation.protocol import build_protocol
         from openlrm.evaluation.session import evaluate_objects, point_out_training, write_results
@@ -52,6 +53,8 @@ class EvalLRM(Runner):
         from openlrm.ops import setup_device
         from openlrm.parallel import setup_world
 
+        protocol = find_protocol(cfg.protocol)
+        protocol.apply(cfg)
         located = locate_model(cfg.model_path, cfg.ckpt_name)
         training = read_training(located.config_file.parent)
         roots = [cfg.data_root] if cfg.data_root else training.roots
@@ -59,6 +62,7 @@ class EvalLRM(Runner):
             raise UserError("data_root is missing", hint="the model comes without the cfg.yaml of its training")
         lists = [f"{cfg.data_root}/meta.json"] if cfg.data_root else training.lists
         uids = choose_uids(roots, lists, cfg.uids, cfg.uid_file)
+        protocol.check_objects(uids)
         cameras = self._cameras(training)
         meshes = find_meshes(cfg.mesh_root, uids)
         mean_object = self._mean_object(roots, cameras)
