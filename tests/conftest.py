@@ -7,6 +7,8 @@ import struct
 from pathlib import Path
 
 os.environ.setdefault("GLOG_v", "3")
+# What a user has fetched changes no test.
+os.environ["OPENLRM_ISNET"] = "/nowhere/isnet.onnx"
 
 import numpy as np
 import pytest
@@ -94,6 +96,19 @@ def write_glb():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def data_workers():
+    """(process id, this one's without it) -> its data workers: what Python's fork server has forked, not itself."""
+    import psutil
+
+    def workers(pid: int | None = None) -> set[psutil.Process]:
+        own = psutil.Process(pid).children()
+        servers = [child for child in own if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+        return {worker for server in servers for worker in server.children()}
+
+    return workers
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,20 @@ class TrainItems:
         self.broken: dict[int, str] = {}
         self._unreadable: set[int] = set()
         self.mixture = Mixture(config.subsets, uids)
-        self._cache = ByteCache(config.cache_mib * 2**20)
+        self._open_caches()
+
+    def _open_caches(self) -> None:
+        self._cache = ByteCache(self.config.cache_mib * 2**20)
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._object = lru_cache(maxsize=4096)(self.mixture.read)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process is given: all but the caches."""
+        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_order", "_object")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open_caches()
 
     @property
     def uids(self) -> list[str]:

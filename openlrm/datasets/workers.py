@@ -2,6 +2,9 @@
 
 Worker processes can die: the kernel kills them for memory, people by mistake. What they compute depends on its number
 alone, so one that is gone is replaced and nothing is lost.
+
+They are forked off a server that knows nothing but this package: not off the process that trains, whose device, its
+threads and its connections to other workers a fork would copy half. What they are given is pickled.
 """
 
 from __future__ import annotations
@@ -28,15 +31,18 @@ Result = TypeVar("Result")
 ATTEMPTS = 3
 """Workers that may die of one result."""
 
+_METHOD = "forkserver"
+
 
 def ahead(job: Callable[[int], Result], first: int, end: int, workers: int) -> Iterator[Result]:
     """Compute job(first), ..., job(end - 1) ahead of the caller.
 
     Args:
-        job: computes a result that can be pickled; with processes it works on a copy of this process's memory.
+        job: computes a result; with processes, it and the result are pickled. A script that is started by itself
+            needs `if __name__ == "__main__":`, as for every process that Python starts.
         first: number of the first result.
         end: number behind the last one.
-        workers: processes, each with one result waiting; with 1, or without fork, a thread of this process.
+        workers: processes, each with one result waiting; with 1, or on Windows, a thread of this process.
 
     Returns:
         An iterator of the results in order. Closing it ends the workers at once.
@@ -45,7 +51,7 @@ def ahead(job: Callable[[int], Result], first: int, end: int, workers: int) -> I
         UserError: workers died of the same result `ATTEMPTS` times, on iterating.
         RuntimeError: the job raised in a worker, on iterating; its traceback is in the message.
     """
-    if workers > 1 and hasattr(os, "fork"):
+    if workers > 1 and _METHOD in multiprocessing.get_all_start_methods():
         return _by_processes(job, first, end, workers)
     return _by_thread(job, first, end)
 
@@ -88,9 +94,11 @@ class _Worker:
     """A process that computes results of some numbers, one ahead of those received."""
 
     def __init__(self, job: Callable[[int], Any], numbers: range):
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context(_METHOD)
+        # Imported once, by the server.
+        context.set_forkserver_preload(["openlrm.datasets"])
         self.connection, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(job, numbers, theirs, os.getpid()), daemon=True)
+        self.process = context.Process(target=_work, args=(job, numbers, theirs), daemon=True)
         self.process.start()
         theirs.close()  # or its death would not end the stream
 
@@ -112,11 +120,12 @@ class _Worker:
         self.process.join()
 
 
-def _work(job: Callable[[int], Any], numbers: range, connection: Connection, parent: int) -> None:
+def _work(job: Callable[[int], Any], numbers: range, connection: Connection) -> None:
     """Body of a worker. Control-C is for the parent, which then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # The server ends with the process that it works for.
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     for number in numbers:
         try:
             answer = job(number), None

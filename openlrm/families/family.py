@@ -63,6 +63,21 @@ class Golden:
     check: Callable[[Any, str], tuple[str, float, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A part of a model that is exported with static shapes.
+
+    Attributes:
+        cell: takes `inputs`, all float32, and gives `outputs`.
+        inputs: name -> shape, in order.
+        outputs: names.
+    """
+
+    cell: nn.Cell
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Sequence[str]
+
+
 class Family(ABC):
     """A family: subclass it, and name the class in the table of `openlrm.families` or in the entry-point group.
 
@@ -136,9 +151,27 @@ class Family(ABC):
         keys = {MODEL_TYPE: self.name} | dataclasses.asdict(model.config) | {SOURCE_SIZE: source_size}
         return {key: value for key, value in keys.items() if value is not None}
 
+    def graphs(self, model: nn.Cell, source_size: int, points: int) -> dict[str, Graph]:
+        """What `export.mindir` writes of a model, by name; nothing where a family has none.
+
+        Args:
+            model: in inference state.
+            source_size: side in pixels of its pictures.
+            points: that a field is asked for in one call.
+        """
+        return {}
+
     def source_size(self, config: dict[str, Any]) -> int | None:
         """Side in pixels of the pictures that a config.json without `source_size` was made for; None if unknown."""
         return None
+
+    def sources_of(self, model: nn.Cell) -> tuple[int, int | None]:
+        """Least and greatest number of source pictures of a model."""
+        return self.sources
+
+    def inputs(self, model: nn.Cell) -> int:
+        """Number of source pictures that a model is evaluated with."""
+        return self.sources[0]
 
     def size_step(self, model: nn.Cell) -> int:
         """Number of pixels that the side of the pictures must be a multiple of."""

@@ -5,11 +5,13 @@ chosen here, with the measured reason beside it.
 """
 
 from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
+from openlrm.ops.constants import constant
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
 from openlrm.ops.hartley import hartley
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
-from openlrm.ops.numeric import searchsorted_right, sort_by_depth, take_along_rays
+from openlrm.ops.numeric import add_to, assign, searchsorted_right, sort_by_depth, square_sum, take_along_rays
+from openlrm.ops.primitives import batch_matmul
 from openlrm.ops.sampling import build_table, sample_table
 from openlrm.ops.state import inference_state
 
@@ -17,8 +19,12 @@ __all__ = [
     "AddBias",
     "LayerNorm",
     "Linear",
+    "add_to",
+    "assign",
     "attention",
+    "batch_matmul",
     "build_table",
+    "constant",
     "conv3x3",
     "fuses_layers",
     "gelu",
@@ -35,6 +41,7 @@ __all__ = [
     "setup_device",
     "silu",
     "sort_by_depth",
+    "square_sum",
     "take_along_rays",
     "unit_channels",
 ]

@@ -2,17 +2,19 @@
 
 softmax(Q K^T / sqrt(d)) V (Vaswani et al., 2017, eq. 1), computed over blocks of query rows whose scores stay in
 the cache; the backward pass computes each block again instead of keeping it (Rabe and Staats, 2021).
-On Ascend the fused flash-attention kernel does the same.
+On Ascend the fused flash-attention kernel does the same for float16 and bfloat16, all that it takes.
 
-Layouts differ. PyNative on a CPU: compiled loops on (N, L, D). Ascend: the fused kernel, on (N, L, D) too. Graph mode
-on a CPU: keys, values and the result are feature-major, (N, D, L), as `project_context` makes them and
-`project_output` takes them; heads are then a reshape and no tensor is transposed (five copies of 3 M numbers a layer
-otherwise), and V^T P^T runs at 168 GFLOP/s where P V, with its 64 columns, runs at 109.
+Layouts differ. PyNative on a CPU: compiled loops on (N, L, D). Ascend: the fused kernel, on (N, L, D) too; in float32,
+or with heads that it does not know, the blocks. Graph mode on a CPU: keys, values and the result are feature-major,
+(N, D, L), as `project_context` makes them and `project_output` takes them; heads are then a reshape and no tensor is
+transposed (five copies of 3 M numbers a layer otherwise), and V^T P^T runs at 168 GFLOP/s where P V, with its 64
+columns, runs at 109.
 """
 
 import math
 from functools import cache
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -21,11 +23,14 @@ from openlrm.ops.fused import attend_heads
 from openlrm.ops.host.arrays import check_array, host_array, scratch
 from openlrm.ops.host.sizes import WIDTH
 from openlrm.ops.layers import linear, stack_samples, unstack_samples
+from openlrm.ops.primitives import bias_add, matmul
 from openlrm.utils.threads import spread
 
 # Scores of one block: 3 M floats, 12 MB: 128 rows of 3072 keys, 8 heads. Larger blocks are up to 8 % slower here,
 # smaller ones make larger graphs to compile.
 _BLOCK_ELEMENTS = 3 * 1024 * 1024
+# On an NPU, where there is no cache to stay in and a launch costs: 256 MB. Not measured: no NPU was at hand.
+_DEVICE_BLOCK_ELEMENTS = 64 * 1024 * 1024
 
 
 @ops.constexpr
@@ -116,23 +121,13 @@ def _head(sample: int, head: int) -> tuple[int, slice, slice]:
 
 # Made when first used: nothing of MindSpore may exist before a job of several workers is set up.
 @cache
-def _blocked() -> BlockedAttention:
-    return BlockedAttention()
+def _blocked(block_elements: int) -> BlockedAttention:
+    return BlockedAttention(block_elements)
 
 
 @cache
 def _host_attention() -> HostAttention:
     return HostAttention()
-
-
-@cache
-def _nt() -> ops.MatMul:
-    return ops.MatMul(transpose_b=True)
-
-
-@cache
-def _tt() -> ops.MatMul:
-    return ops.MatMul(transpose_a=True, transpose_b=True)
 
 
 def _token_major() -> bool:
@@ -154,8 +149,8 @@ def project_context(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     if _token_major():
         n, length, width = x.shape
         return linear(x.reshape(n * length, width), weight, bias).reshape(n, length, weight.shape[0])
-    y = stack_samples([_nt()(weight, sample) for sample in unstack_samples(x)])
-    return y if bias is None else ops.bias_add(y, bias)
+    y = stack_samples([matmul(transpose_b=True)(weight, sample) for sample in unstack_samples(x)])
+    return y if bias is None else bias_add()(y, bias)
 
 
 def project_keys_values(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -177,28 +172,39 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         v: values, the same.
         heads: number of heads; divides D.
 
+    On Ascend the format of q chooses: half precision the fused kernel, float32 products in float32.
+
     Returns:
         What `project_output` takes: graph mode on a CPU (N, D, Lq), else (N, Lq, D); heads concatenated.
     """
     n, queries, dim = q.shape
     head_dim = dim // heads
     scale = 1 / math.sqrt(head_dim)
-    if on_ascend():
+    if on_ascend() and q.dtype != ms.float32 and fits_fused(head_dim, heads):
         # Fused kernel of CANN, layout (batch, sequence, hidden). Not run yet: no NPU was at hand.
+        k, v = k.astype(q.dtype), v.astype(q.dtype)
         return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BSH")
     if host_kernels() and head_dim == WIDTH:
         return _host_attention()(q, k, v)[0]
-    if host_kernels():
+    given = q.dtype
+    if on_ascend():
+        q, k, v = q.astype(ms.float32), k.astype(ms.float32), v.astype(ms.float32)
+    if _token_major():
         k, v = k.transpose(0, 2, 1), v.transpose(0, 2, 1)
     # Scaling after the transposition makes the one contiguous copy that the products need.
     q = q.reshape(n, queries, heads, head_dim).transpose(0, 2, 1, 3) * scale
-    out = _blocked()(
+    out = _blocked(_DEVICE_BLOCK_ELEMENTS if on_ascend() else _BLOCK_ELEMENTS)(
         q.reshape(n * heads, queries, head_dim),
         k.reshape(n * heads, head_dim, k.shape[2]),
         v.reshape(n * heads, head_dim, v.shape[2]),
     )
-    out = out.reshape(n, dim, queries)
-    return out.transpose(0, 2, 1) if host_kernels() else out
+    out = out.reshape(n, dim, queries).astype(given)
+    return out.transpose(0, 2, 1) if _token_major() else out
+
+
+def fits_fused(head_dim: int, heads: int) -> bool:
+    """Whether the fused kernel knows heads of this size and number (`mindspore.ops.flash_attention_score`)."""
+    return head_dim % 16 == 0 and head_dim <= 512 and heads <= 256
 
 
 def project_output(out: Tensor, weight: Tensor) -> Tensor:
@@ -206,4 +212,4 @@ def project_output(out: Tensor, weight: Tensor) -> Tensor:
     if _token_major():
         n, length, dim = out.shape
         return linear(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
-    return stack_samples([_tt()(sample, weight) for sample in unstack_samples(out)])
+    return stack_samples([matmul(True, True)(sample, weight) for sample in unstack_samples(out)])

@@ -1,20 +1,14 @@
 """3x3 convolution and channel normalisation of pictures (N, C, H, W), as VGG needs them."""
 
-from functools import cache
-
 import numpy as np
 from mindspore import Tensor, ops
 
 from openlrm.ops.device import on_ascend
 from openlrm.ops.layers import stack_samples, unstack_samples
+from openlrm.ops.primitives import bias_add, convolution, matmul
 
 # Keeps the gradient finite where all channels are zero; its root is far below any length that matters.
 _EPSILON = 1e-20
-
-
-@cache
-def _product() -> ops.MatMul:
-    return ops.MatMul()
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -34,13 +28,13 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if on_ascend():
         # Not run yet: no NPU was at hand.
-        return ops.conv2d(x, weight, bias, pad_mode="pad", padding=1)
+        return bias_add()(convolution(weight.shape[0], 3, 1)(x, weight), bias)
     n, _, height, width = x.shape
     outputs = weight.shape[0]
     kernel = weight.reshape(outputs, -1)
     columns = unstack_samples(ops.unfold(x, 3, padding=1))
-    y = stack_samples([_product()(kernel, column) for column in columns])
-    return ops.bias_add(y.reshape(n, outputs, height, width), bias)
+    y = stack_samples([matmul()(kernel, column) for column in columns])
+    return bias_add()(y.reshape(n, outputs, height, width), bias)
 
 
 def unit_channels(x: Tensor) -> Tensor:
@@ -61,5 +55,5 @@ def unit_channels(x: Tensor) -> Tensor:
     row = Tensor(np.ones((1, channels), np.float32))
     column = Tensor(np.ones((channels, 1), np.float32))
     samples = unstack_samples(x.reshape(n, channels, height * width))
-    y = [s * _product()(column, ops.rsqrt(_product()(row, s * s) + _EPSILON)) for s in samples]
+    y = [s * matmul()(column, ops.rsqrt(matmul()(row, s * s) + _EPSILON)) for s in samples]
     return stack_samples(y).reshape(n, channels, height, width)

@@ -6,23 +6,17 @@ Re IFFT2(w FFT2(x)) = H_h (w (H_h x H_w)) H_w, and the sum of squares is kept. S
 gradient is that of matrix products, on every device and in both modes.
 """
 
-import functools
-
 import numpy as np
 from mindspore import Tensor, ops
 
+from openlrm.ops.constants import constant
 
-@functools.cache
-def _matrix(size: int) -> np.ndarray:
+
+@constant
+def _hartley_matrix(size: int) -> np.ndarray:
     """(size, size) float32; angles are reduced as whole numbers, so that large sizes are as exact as small ones."""
     angles = 2 * np.pi * (np.outer(np.arange(size), np.arange(size)) % size) / size
     return ((np.cos(angles) + np.sin(angles)) / np.sqrt(size)).astype(np.float32)
-
-
-@ops.constexpr
-def _hartley_matrix(size: int) -> Tensor:
-    """The same as a constant of the graph."""
-    return Tensor(_matrix(size))
 
 
 def hartley(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.fused import pack_tiles
 from openlrm.ops.host.arrays import check_array, host_array
 from openlrm.ops.host.sizes import WIDTH
+from openlrm.ops.primitives import matmul, unstack
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # Numbers of one task of a compiled loop: 256 KB, and some tens of microseconds.
@@ -80,11 +81,6 @@ def _host_product(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.nda
 
 # Made when first used: nothing of MindSpore may exist before a job of several workers is set up.
 @cache
-def _product() -> ops.MatMul:
-    return ops.MatMul(transpose_b=True)
-
-
-@cache
 def _add_bias() -> AddBias:
     return AddBias()
 
@@ -104,7 +100,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     width, inner = weight.shape
     if host_kernels() and width % WIDTH == 0 and inner % WIDTH == 0 and x.shape[0] >= _LEAST_ROWS:
         return _host_linear()(x, weight, _no_bias() if bias is None else bias)
-    y = _product()(x, weight)
+    y = matmul(transpose_b=True)(x, weight)
     return y if bias is None else _add_bias()(y, bias)
 
 
@@ -221,7 +217,7 @@ def unstack_samples(x: Tensor) -> tuple[Tensor, ...]:
 
     In graph mode an index x[0] is a copy at 24 ns a number on a CPU.
     """
-    return ops.unstack(x) if x.shape[0] > 1 else (x.reshape(x.shape[1:]),)
+    return unstack(x.shape[0])(x) if x.shape[0] > 1 else (x.reshape(x.shape[1:]),)
 
 
 def stack_samples(samples: list[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from openlrm.ops.device import host_kernels, on_ascend
 from openlrm.ops.host.arrays import check_array, host_array
+from openlrm.ops.primitives import batch_matmul, bias_add, matmul
 from openlrm.utils.threads import host_threads, spread_ranges
 
 # (column axis, row axis) of the three planes: (x, y), (x, z), (z, y).
@@ -101,15 +102,15 @@ def sample_table(table: Tensor, points: Tensor, channels: int) -> Tensor:
     grid = ops.clamp(flat * half + (half + 0.5), 0.0, side - 1.0)
     cell = ops.minimum(ops.floor(grid), Tensor(side - 2.0, ms.float32))
     fraction = grid - cell
-    matmul, bias_add = ops.MatMul(), ops.BiasAdd()
-    weights = bias_add(matmul(fraction, Tensor(_COLUMN)), Tensor(_COLUMN_BIAS)) * bias_add(
-        matmul(fraction, Tensor(_ROW)), Tensor(_ROW_BIAS)
+    product, add = matmul(), bias_add()
+    weights = add(product(fraction, Tensor(_COLUMN)), Tensor(_COLUMN_BIAS)) * add(
+        product(fraction, Tensor(_ROW)), Tensor(_ROW_BIAS)
     )
-    rows = ops.stop_gradient(bias_add(matmul(cell, Tensor(_strides(side))), Tensor(_offsets(side))).astype(ms.int32))
+    rows = ops.stop_gradient(add(product(cell, Tensor(_strides(side))), Tensor(_offsets(side))).astype(ms.int32))
     if n > 1:
         rows = rows.reshape(n, count * 3) + (ops.arange(n) * table.shape[1]).astype(ms.int32).reshape(n, 1)
     corners = ops.gather(table.reshape(-1, 4 * channels), rows.reshape(n * count, 3), 0)
-    mixed = ops.BatchMatMul()(
+    mixed = batch_matmul()(
         ops.stop_gradient(weights).reshape(n * count * 3, 1, 4), corners.reshape(n * count * 3, 4, channels)
     )
     return mixed.reshape(n, count, 3 * channels)

@@ -49,9 +49,7 @@ class World:
         """Sums over all workers, in float32; the same numbers on each."""
         if self.size == 1:
             return list(values)
-        from mindspore import ops
-
-        return _carry(ops.AllReduce(), np.array(values, np.float32)).tolist()
+        return _carry(_all_reduce(), np.array(values, np.float32)).tolist()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any worker."""
@@ -65,10 +63,8 @@ class World:
         """Text of every worker, by rank."""
         if self.size == 1:
             return [text]
-        from mindspore import ops
-
         data = text.encode()
-        gather = ops.AllGather()
+        gather = _all_gather()
         lengths = _carry(gather, np.array([len(data)], np.int32))
         padded = data.ljust(4 * max(1, -(-int(lengths.max()) // 4)), b"\0")
         rows = _carry(gather, np.frombuffer(padded, np.int32)).reshape(self.size, -1)
@@ -123,6 +119,20 @@ def lost_workers_told() -> Iterator[None]:
         reason = (str(error).splitlines() or [""])[0]
         hint = "their logs say why; a training goes on with --resume"
         raise UserError(f"lost the connection to the other workers ({reason})", hint=hint) from error
+
+
+@cache
+def _all_reduce():
+    from mindspore import ops
+
+    return ops.AllReduce()
+
+
+@cache
+def _all_gather():
+    from mindspore import ops
+
+    return ops.AllGather()
 
 
 def _carry(operator, values: np.ndarray) -> np.ndarray:

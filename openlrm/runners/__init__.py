@@ -19,6 +19,14 @@ RUNNERS = {
     "prepare.images": ("openlrm.runners.prepare.images:PrepareImages", "photographs -> objects cut out and centred"),
     "render.objaverse": ("openlrm.runners.render.objaverse:RenderObjaverse", "3D files -> rendered objects"),
     "check.data": ("openlrm.runners.check.data:CheckData", "rendered objects -> what is wrong with them"),
+    "import.data": (
+        "openlrm.runners.convert.import_data:ImportData",
+        "other programs' data sets -> objects in this project's layout",
+    ),
+    "export.data": (
+        "openlrm.runners.convert.export_data:ExportData",
+        "an object with its cameras -> transforms.json or COLMAP",
+    ),
     "eval.lrm": ("openlrm.runners.evaluate.lrm:EvalLRM", "rendered objects -> PSNR, SSIM, LPIPS and more"),
     "diagnose.subset": ("openlrm.runners.diagnose_subset:DiagnoseSubset", "objects drawn or chosen, and split"),
     "diagnose.all": ("openlrm.runners.diagnose:DiagnoseAll", "a model, objects -> a page on where it goes wrong"),
@@ -35,10 +43,12 @@ RUNNERS = {
     "finetune.full": ("openlrm.runners.finetune:FinetuneFull", "a model, a few objects -> all its weights tuned"),
     "finetune.ranks": ("openlrm.runners.finetune:FinetuneRanks", "adapters of several ranks, losses and seeds"),
     "finetune.compare": ("openlrm.runners.finetune:FinetuneCompare", "runs of finetune.* side by side"),
+    "export.mindir": ("openlrm.runners.export.mindir:ExportMindir", "a model -> MindIR for MindSpore and its Lite"),
     "models": ("openlrm.runners.models:Models", "which model families and presets there are"),
     "report": ("openlrm.runners.report:Report", "results of a run -> an HTML page"),
     "compare": ("openlrm.runners.compare:Compare", "two results -> what is better in which"),
     "app": ("openlrm.runners.app:App", "a web page: uploaded pictures -> 3D models"),
+    "fetch": ("openlrm.runners.fetch:Fetch", "files of others that an option wants"),
     "doctor": ("openlrm.runners.doctor:Doctor", "check that this machine computes what it should"),
 }
 """Name -> ("module:Class", what it does in a line)."""

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn
+
+from openlrm.ops import assign
 
 
 class MovingAverage(nn.Cell):
@@ -34,7 +36,7 @@ class MovingAverage(nn.Cell):
         """average = weight + decay * (average - weight)."""
         for i in range(len(self.weights)):
             weight = self.weights[i]
-            ops.assign(self.averages[i], weight + (self.averages[i] - weight) * decay)
+            assign(self.averages[i], weight + (self.averages[i] - weight) * decay)
         return decay
 
     @contextmanager

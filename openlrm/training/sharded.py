@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mindspore import Parameter, Tensor, ops
+from mindspore import Parameter, Tensor
 
+from openlrm.ops import assign
 from openlrm.parallel import World
 from openlrm.parallel.buckets import BUCKET, Shards, make_buckets
 from openlrm.parallel.world import lost_workers_told
@@ -56,7 +57,7 @@ class ShardedAdamW:
         self.inner.step(variable(self.shards(gradients)), rate, step)
         for number, share in enumerate(self.weights):
             for i, value in self._whole(number, share).items():
-                ops.assign(self.parameters[i], value)
+                assign(self.parameters[i], value)
 
     def state(self) -> dict[str, np.ndarray]:
         """Moments of all parameters, by the names `AdamW` gives them."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
 NOTHING = "nothing when computed again"
 
 
+class DeviceParts(Mapping[str, float]):
+    """Parts of a loss that stay on the device until one is asked for: fetching waits for all work given to it.
+
+    Args:
+        names: of the parts, in order.
+        report: gives their values.
+    """
+
+    def __init__(self, names: Sequence[str], report: Callable[[], Sequence[float]]):
+        self._names, self._report = tuple(names), report
+
+    @cached_property
+    def _values(self) -> dict[str, float]:
+        return dict(zip(self._names, self._report(), strict=True))
+
+    def __getitem__(self, name: str) -> float:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @dataclass(frozen=True)
 class GradientResult:
     """Gradient of one batch.
@@ -29,7 +55,7 @@ class GradientResult:
         preview: what `Task.pictures` shows of it.
     """
 
-    parts: dict[str, float]
+    parts: Mapping[str, float]
     gradients: tuple[Tensor, ...]
     preview: Any = None
 
@@ -110,7 +136,8 @@ class Task(ABC):
             self._functions[id(loss)] = ms.value_and_grad(loss, None, weights, has_aux=True)
         inputs = self.inputs(batch, step, part)
         (_, report, preview), gradients = self._functions[id(loss)](*inputs, scalar(scale))
-        return GradientResult(dict(zip(self.parts, report.asnumpy().tolist(), strict=True)), gradients, preview)
+        parts = DeviceParts(self.parts, lambda: report.asnumpy().tolist())
+        return GradientResult(parts, gradients, preview)
 
     def arrays(self, batch: Any) -> Iterator[tuple[str, np.ndarray]]:
         """Arrays of a batch by name, for the search for NaN."""

@@ -115,15 +115,16 @@ def test_broken_objects_reach_the_caller(items, workers, caplog, monkeypatch):
         run(items(), workers=workers)
 
 
-def test_leaving_early_ends_the_workers(items):
-    before = set(psutil.Process().children(recursive=True))
+def test_leaving_early_ends_the_workers(items, data_workers):
+    before = data_workers()
     loader = make_loader(items(), 2, 2, 0, 0, 1000)
     next(loader)
+    begun = data_workers() - before
+    assert len(begun) == 2
     loader.close()
     with pytest.raises(StopIteration):
         next(loader)
-    left = set(psutil.Process().children(recursive=True)) - before
-    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert psutil.wait_procs(begun, timeout=10)[1] == []
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0, 0, 1), (2, -1, 0, 0, 1), (2, 1, -1, 0, 1), (2, 1, 0, 4, 1)])

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from openlrm.checkpoint import read_tensors
@@ -91,12 +90,12 @@ def assert_same_state(a: Path, b: Path) -> None:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core, no data workers")
-def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_path, straight, capsys):
+def test_a_dead_worker_a_second_run_control_c_and_a_truncated_checkpoint(tmp_path, straight, capsys, data_workers):
     process = start(tmp_path, "num_parallel_workers=2")
     wait_for(process, lambda: steps(tmp_path) >= 3)
 
     # One of the processes that read data is killed, as the kernel does for memory.
-    psutil.Process(process.pid).children()[0].kill()
+    next(iter(data_workers(process.pid))).kill()
     told = steps(tmp_path)
     wait_for(process, lambda: steps(tmp_path) >= told + 4)
     folder = the_run(tmp_path)

@@ -33,6 +33,9 @@ class LRMConfig:
     encoder_feat_dim: int = option(768, "its token width", minimum=1)
     # Optional[...] rather than `| None`: what OmegaConf understands on Python 3.10.
     encoder: Optional[dict[str, Any]] = option(None, "sizes of an encoder that has no name")  # noqa: UP045
+    source_views: Optional[int] = option(  # noqa: UP045
+        None, "pictures of an object, each with its camera; one, as the released models have it, without it", minimum=2
+    )
 
     def __post_init__(self):
         """Check the rules between fields; UserError names the one that is broken."""
@@ -44,6 +47,8 @@ class LRMConfig:
                 raise UserError(f"{field.name}={value!r} is not a name", "model config")
             if field.type is bool and not isinstance(value, bool):
                 raise UserError(f"{field.name}={value!r} is not true or false", "model config")
+        if self.source_views is not None and (type(self.source_views) is not int or not 2 <= self.source_views <= 64):
+            raise UserError(f"source_views={self.source_views!r} is not a whole number from 2 to 64", "model config")
         if self.triplane_high_res != 2 * self.triplane_low_res:
             raise UserError(
                 f"triplane_high_res={self.triplane_high_res} is not twice triplane_low_res={self.triplane_low_res}",
@@ -60,6 +65,11 @@ class LRMConfig:
                 f"to {MAX_SAMPLES}",
                 "model config",
             )
+
+    @property
+    def views(self) -> int:
+        """Greatest number of source pictures of an object."""
+        return self.source_views or 1
 
     @property
     def encoder_spec(self) -> "EncoderSpec":

@@ -21,7 +21,7 @@ from openlrm.losses import total_variation
 from openlrm.parallel import World
 from openlrm.training.image_loss import ImageLoss
 from openlrm.training.schedule import perceptual_weight
-from openlrm.training.task import GradientResult, scalar
+from openlrm.training.task import DeviceParts, GradientResult, scalar
 
 
 def check_squares(region: int, side: int) -> None:
@@ -63,7 +63,7 @@ class PlanesLoss(nn.Cell):
 
     def construct(self, source: Tensor, camera: Tensor, planes_gradient: Tensor, scale: Tensor):
         """() scalar and () total variation."""
-        planes = self.model.planes_from_features(source if self.frozen else self.model.encoder(source), camera)
+        planes = self.model.planes_from_features(source if self.frozen else self.model.features(source), camera)
         tv = total_variation(planes)
         return (planes * planes_gradient).sum() + scale * self.tv_weight * tv, tv
 
@@ -99,7 +99,7 @@ class DeferredLRMTask(LRMTask):
         self.model.set_train(True)
         loss_config = self.config.train.loss
         source, camera, *view, noise, u, target_rgb, target_mask, weight = self.inputs(batch, step, part)
-        features = source if self.frozen else self.model.encoder(source)
+        features = source if self.frozen else self.model.features(source)
         planes = ops.stop_gradient(self.model.planes_from_features(features, camera))
         squares = self._squares(view, noise, u)
         rgb, opacity = self._assemble(planes, squares)
@@ -122,9 +122,9 @@ class DeferredLRMTask(LRMTask):
         else:
             (_, tv), other_gradients = self.planes(source, camera, planes_gradient, factor)
 
-        parts, tv = parts.asnumpy().tolist(), float(tv.asnumpy())
-        total = float(loss.asnumpy()) + loss_config.tv_weight * tv
-        report = dict(zip(PARTS, [total, *parts[:3], tv, *parts[3:]], strict=True))
+        total = loss + loss_config.tv_weight * tv
+        values = ops.concat([total.reshape(1), parts[:3], tv.reshape(1), parts[3:]])
+        report = DeviceParts(PARTS, lambda: values.asnumpy().tolist())
         of_renderer, of_others = iter(renderer_gradients), iter(other_gradients)
         ordered = tuple(next(of_renderer if inside else of_others) for inside in self.in_renderer)
         return GradientResult(report, ordered, rgb)
@@ -133,12 +133,12 @@ class DeferredLRMTask(LRMTask):
         """Renderer's inputs of every square, with its rows and columns."""
         cameras, anchors, resolutions, backgrounds = view
         objects, views = cameras.shape[:2]
-        noise, u = (t.asnumpy().reshape(objects, views, self.region, self.region, -1) for t in (noise, u))
+        noise, u = (t.reshape(objects, views, self.region, self.region, -1) for t in (noise, u))
         squares = []
         for row in range(0, self.region, self.side):
             for column in range(0, self.region, self.side):
                 rows, columns = slice(row, row + self.side), slice(column, column + self.side)
-                draws = [Tensor(t[:, :, rows, columns].reshape(-1, t.shape[-1])) for t in (noise, u)]
+                draws = [t[:, :, rows, columns].reshape(-1, t.shape[-1]) for t in (noise, u)]
                 corner = anchors + Tensor([row, column], ms.float32)
                 squares.append(([cameras, corner, resolutions, backgrounds, *draws], rows, columns))
         return squares

@@ -16,6 +16,7 @@ from openlrm.ops import (
     LayerNorm,
     Linear,
     attention,
+    constant,
     fuses_layers,
     gelu,
     linear,
@@ -24,8 +25,14 @@ from openlrm.ops import (
     silu,
 )
 
-_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 3, 1, 1)
-_IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)
+
+@constant
+def _imagenet() -> np.ndarray:
+    """(2, 1, 3, 1, 1): mean and standard deviation of its pictures' channels."""
+    return np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32).reshape(2, 1, 3, 1, 1)
+
+
+_resize_matrix = constant(resize_matrix)
 
 
 class SelfAttention(nn.Cell):
@@ -131,7 +138,7 @@ class PatchProjection(nn.Cell):
 
     def construct(self, patches: Tensor) -> Tensor:
         """(P, 3 p p) -> (P, dim)."""
-        return ops.bias_add(ops.matmul(patches, self.weight.reshape(self.weight.shape[0], -1).T), self.bias)
+        return linear(patches, self.weight.reshape(self.weight.shape[0], -1), self.bias)
 
 
 class VisionTransformer(nn.Cell):
@@ -162,8 +169,8 @@ class VisionTransformer(nn.Cell):
         if rows == grid and columns == grid:
             return self.pos_embed
         dim = self.pos_embed.shape[2]
-        across = Tensor(resize_matrix(grid, columns, self.spec.antialias))
-        down = Tensor(resize_matrix(grid, rows, self.spec.antialias))
+        across = _resize_matrix(grid, columns, self.spec.antialias)
+        down = _resize_matrix(grid, rows, self.spec.antialias)
         table = self.pos_embed[0, 1:].reshape(grid, grid * dim)
         table = ops.matmul(down, table).reshape(rows, grid, dim).transpose(1, 0, 2).reshape(grid, rows * dim)
         table = ops.matmul(across, table).reshape(columns, rows, dim).transpose(1, 0, 2)
@@ -181,7 +188,7 @@ class VisionTransformer(nn.Cell):
         """
         n, _, height, width = image.shape
         if self.spec.normalise:
-            image = (image - Tensor(_IMAGENET_MEAN)) / Tensor(_IMAGENET_STD)
+            image = (image - _imagenet()[0]) / _imagenet()[1]
         patch = self.spec.patch_size
         dim = self.spec.embed_dim
         x = self.patch_embed(image)

@@ -2,8 +2,11 @@
 
 from mindspore import Tensor, ops
 
-# Raw density of a sample outside the cube: softplus of any mean with it is zero, and the mean stays finite.
-EMPTY_RAW_DENSITY = -4.0e37
+from openlrm.ops import batch_matmul
+
+# Raw density of a sample outside the cube: softplus of any mean with it is zero, and the sum of two stays finite in
+# float16.
+EMPTY_RAW_DENSITY = -3.0e4
 
 
 def interval_weights(raw: Tensor, depths: Tensor) -> Tensor:
@@ -18,9 +21,10 @@ def interval_weights(raw: Tensor, depths: Tensor) -> Tensor:
     Returns:
         (B, S - 1), non-negative; sums to at most one on a ray.
     """
-    density = ops.softplus((raw[:, 1:] + raw[:, :-1]) * 0.5 - 1)
-    alpha = 1 - ops.exp(-density * (depths[:, 1:] - depths[:, :-1]))
-    transmittance = ops.cumprod(1 - alpha[:, :-1] + 1e-10, 1)
+    thickness = ops.softplus((raw[:, 1:] + raw[:, :-1]) * 0.5 - 1) * (depths[:, 1:] - depths[:, :-1])
+    alpha = 1 - ops.exp(-thickness)
+    # exp of a sum, not a product of exps: the gradient of a product divides by its factors, which may be zero.
+    transmittance = ops.exp(-ops.cumsum(thickness[:, :-1], 1))
     return ops.concat([alpha[:, :1], alpha[:, 1:] * transmittance], axis=1)
 
 
@@ -39,7 +43,7 @@ def composite(rgb: Tensor, weights: Tensor, depths: Tensor) -> Tensor:
     # Sum over intervals of w * (c_k + c_k+1) / 2 as a sum over samples: each takes half of its two intervals.
     zero = ops.zeros_like(total)
     share = 0.5 * (ops.concat([weights, zero], axis=1) + ops.concat([zero, weights], axis=1))
-    colour = ops.BatchMatMul()(share.expand_dims(1), rgb).squeeze(1)
+    colour = batch_matmul()(share.expand_dims(1), rgb).squeeze(1)
     return ops.concat([colour, (share * depths).sum(axis=1, keepdims=True), total], axis=1)
 
 

@@ -4,12 +4,19 @@ Notation of this package: V = N * M views, R rays of a view (region^2), S sample
 from the camera centre (the direction has unit length, so t is in world units).
 """
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
+from openlrm.ops import batch_matmul, constant
+
 SPHERE = 3**0.5
 """Radius of the sphere around the cube."""
+
+
+@constant
+def _pixel_centres(region: int) -> np.ndarray:
+    """(2, 1, region^2): row and column of each pixel's centre, rows first."""
+    return np.stack(np.divmod(np.arange(region * region), region)).astype(np.float32)[:, None] + np.float32(0.5)
 
 
 def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int) -> tuple[Tensor, Tensor]:
@@ -28,17 +35,15 @@ def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region:
         origins (V, 3) and unit directions (V, region^2, 3), rows first.
     """
     views = cameras.shape[0]
-    rows, columns = np.divmod(np.arange(region * region), region)
-    pixel_rows = Tensor((rows + 0.5).astype(np.float32).reshape(1, -1))
-    pixel_columns = Tensor((columns + 0.5).astype(np.float32).reshape(1, -1))
-    u = (pixel_columns + anchors[:, 1:2]) / resolutions
-    v = (pixel_rows + anchors[:, 0:1]) / resolutions
+    centres = _pixel_centres(region)
+    u = (centres[1] + anchors[:, 1:2]) / resolutions
+    v = (centres[0] + anchors[:, 0:1]) / resolutions
     c2w, matrix = cameras[:, :16].reshape(views, 4, 4), cameras[:, 16:].reshape(views, 3, 3)
     x = (u - matrix[:, :1, 2]) / matrix[:, :1, 0]
     y = (matrix[:, 1:2, 2] - v) / matrix[:, 1:2, 1]
     directions = ops.stack([x, y, -ops.ones_like(x)], axis=-1)
     directions = directions / ops.sqrt((directions * directions).sum(-1, keepdims=True))
-    return c2w[:, :3, 3], ops.BatchMatMul(transpose_b=True)(directions, c2w[:, :3, :3])
+    return c2w[:, :3, 3], batch_matmul(transpose_b=True)(directions, c2w[:, :3, :3])
 
 
 def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,8 +61,7 @@ def cube_span(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """
     origins = origins.reshape(-1, 1, 3)
     # A direction parallel to a face would divide by zero; a tiny slope gives the same span.
-    tiny = Tensor(1e-9, ms.float32)
-    safe = ops.where(ops.abs(directions) < tiny, ops.full_like(directions, 1e-9), directions)
+    safe = ops.where(ops.abs(directions) < 1e-9, ops.full_like(directions, 1e-9), directions)
     a, b = (-1 - origins) / safe, (1 - origins) / safe
     near = ops.minimum(a, b).max(axis=-1)
     far = ops.maximum(a, b).min(axis=-1)

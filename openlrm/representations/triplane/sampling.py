@@ -4,7 +4,19 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
-from openlrm.ops import searchsorted_right, take_along_rays
+from openlrm.ops import constant, searchsorted_right, take_along_rays
+
+
+@constant
+def _steps(count: int) -> np.ndarray:
+    """(1, count) from 0 to 1."""
+    return np.linspace(0, 1, count, dtype=np.float32).reshape(1, count)
+
+
+@constant
+def _midpoints(count: int) -> np.ndarray:
+    """(1, count): middle of each of equal parts of 0 to 1."""
+    return ((np.arange(count) + 0.5) / count).astype(np.float32).reshape(1, count)
 
 
 def stratified_depths(near: Tensor, far: Tensor, noise: Tensor) -> Tensor:
@@ -19,9 +31,8 @@ def stratified_depths(near: Tensor, far: Tensor, noise: Tensor) -> Tensor:
         (B, n), increasing.
     """
     count = noise.shape[1]
-    steps = Tensor(np.linspace(0, 1, count, dtype=np.float32).reshape(1, count))
     span = (far - near).reshape(-1, 1)
-    return near.reshape(-1, 1) + span * (steps + noise * (1 / (count - 1)))
+    return near.reshape(-1, 1) + span * (_steps(count) + noise * (1 / (count - 1)))
 
 
 def coarse_bounds(near: Tensor, far: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,5 +84,4 @@ def midpoint_noise(rays: int, count: int) -> Tensor:
 
 def midpoint_u(rays: int, count: int) -> Tensor:
     """The fixed importance positions of inference: (k + 0.5) / count on every ray, (rays, count)."""
-    row = Tensor(((np.arange(count) + 0.5) / count).astype(np.float32).reshape(1, count))
-    return ops.broadcast_to(row, (rays, count))
+    return ops.broadcast_to(_midpoints(count), (rays, count))

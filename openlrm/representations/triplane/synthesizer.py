@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from openlrm.ops import Linear, build_table, marches_on_host, sort_by_depth, take_along_rays
+from openlrm.ops import Linear, build_table, constant, marches_on_host, sort_by_depth, take_along_rays
 from openlrm.representations.triplane.compositing import EMPTY_RAW_DENSITY, composite, finish, interval_weights
 from openlrm.representations.triplane.field import TriplaneDecoder, density
 from openlrm.representations.triplane.host.march import HostMarch
@@ -28,6 +28,12 @@ _CHUNK = 65536
 @cache
 def _host_march() -> HostMarch:
     return HostMarch()
+
+
+@constant
+def _empty_field() -> np.ndarray:
+    """(4,): what is where nothing is, no density and no colour."""
+    return np.array([EMPTY_RAW_DENSITY, 0, 0, 0], np.float32)
 
 
 @cache
@@ -175,7 +181,7 @@ class TriplaneSynthesizer(nn.Cell):
         points = depths.reshape(views, -1, count, 1) * directions.expand_dims(2) + origins.reshape(views, 1, 1, 3)
         inside = (ops.abs(points).max(axis=-1) <= 1).reshape(total, count, 1).astype(ms.float32)
         field = self._decode(table, points.reshape(objects, -1, 3)).reshape(total, count, 4)
-        return field * inside + (1 - inside) * Tensor(np.array([EMPTY_RAW_DENSITY, 0, 0, 0], np.float32))
+        return field * inside + (1 - inside) * _empty_field()
 
     def _decode(self, table: Tensor, points: Tensor) -> Tensor:
         """(N, P, 4), in chunks that stay in the cache when no gradient is wanted."""

@@ -1,6 +1,8 @@
 """The golden batch as an item, and training tasks of a given model."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,16 @@ from openlrm.parallel import ALONE
 from openlrm.training.config import ValidationConfig
 
 REGION = 12
+
+# The tests are no package: what the stored results were made from is found by its path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def peer(repo) -> dict[str, np.ndarray]:
+    """What a PyTorch program of the same model computes, see make_peer.py."""
+    with np.load(repo / "tests" / "golden" / "peer.npz") as arrays:
+        return dict(arrays)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Training of the miniature model in PyTorch, for test_peer_curve.py.
+"""Training of the miniature model in PyTorch, for make_peer.py.
 
-    python peer_curve.py PEER_FOLDER FOLDER
+    python peer_curve.py PEER_FOLDER FOLDER float32|float64
 
 PEER_FOLDER holds lrm_torch.py, which has the modules. FOLDER holds config.json, model.safetensors and batches.npz
 (arrays with a leading axis of steps); losses.json is written there. The recipe is written out here in torch's own
@@ -37,7 +37,7 @@ def groups(torch, model) -> list[dict]:
     return [{"params": parts[True], "weight_decay": DECAY}, {"params": parts[False], "weight_decay": 0.0}]
 
 
-def main(peer_folder: str, folder: Path) -> None:
+def main(peer_folder: str, folder: Path, kind: str) -> None:
     """Train, and write the loss of every step."""
     sys.path.insert(0, peer_folder)
     import lrm_torch
@@ -49,7 +49,9 @@ def main(peer_folder: str, folder: Path) -> None:
     config["encoder"] = {key: config["encoder"][key] for key in ("img_size", "embed_dim", "depth", "num_heads")}
     model = lrm_torch.LRM(**config)
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    batches = {key: torch.from_numpy(array) for key, array in numpy.load(folder / "batches.npz").items()}
+    dtype = getattr(torch, kind)
+    model = model.to(dtype)
+    batches = {key: torch.from_numpy(array).to(dtype) for key, array in numpy.load(folder / "batches.npz").items()}
     steps, objects, views, _, region, _ = batches["render_image"].shape
     optimizer = torch.optim.AdamW(groups(torch, model), lr=RATE, betas=BETAS, eps=EPS)
     losses = []
@@ -78,4 +80,4 @@ def main(peer_folder: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,1 @@
+"""`export.*`: models for other programs."""
