@@ -100,7 +100,7 @@ def nullspace(study: Study, options: NullspaceOptions) -> Outcome:
         "numbers": numbers,
         "l1": spread(l1)._asdict(),
         "rms": spread(rms)._asdict(),
-        "floor": 0.0,
+        "floor": mean_absolute(study.probe(study.reference) - study.shown_reference),
         "floor_parity": study.probe.floor(study.reference, study.seed),
         "participation": {"spread": participation_from_spread(spread(rms).relative)},
     }

@@ -23,7 +23,7 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem; border-botto
 h3 { font-size: 1rem; margin-bottom: .3rem }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .15rem .7rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 4.5rem }
 table.words td, table.words th { text-align: left; overflow-wrap: anywhere; min-width: 5.5rem }
 thead th { border-bottom: 2px solid #888 }
 figure { margin: .6rem 0; break-inside: avoid } figcaption { color: #555; font-size: .9rem }

@@ -68,6 +68,8 @@ def test_the_chain(made):
     assert oracle["psnr"]["predinit"]["fitted"] > oracle["psnr"]["pred"]["fitted"]
     assert oracle["views_kept"] == 8 and len(oracle["coherence"]["bands"]) == 4
     assert figures(made, "decomposition")["figures"]["corrected"]["all"] == 0
+    null = figures(made, "nullspace")["figures"]
+    assert null["floor"] == 0 < null["floor_parity"]
 
 
 def test_the_page(made):
