@@ -7,6 +7,8 @@ import struct
 from pathlib import Path
 
 os.environ.setdefault("GLOG_v", "3")
+# What a user has fetched changes no test.
+os.environ["OPENLRM_ISNET"] = "/nowhere/isnet.onnx"
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openlrm.errors import UserError
-from openlrm.preprocess import border_ratio_at, missing_for_rembg, prepare_picture
+from openlrm.preprocess import border_ratio_at, missing_for_isnet, prepare_picture
 from openlrm.utils.images import save_image
 
 if TYPE_CHECKING:
@@ -114,8 +114,9 @@ def _told(done: str, wanted: str) -> str:
         "transparent": "The picture is cut out already; its transparency was used.",
         "keep": "The background was left as it is.",
         "rembg": "The background was removed by rembg's network.",
+        "isnet": "The background was removed by an IS-Net.",
         "plain": "The background was removed by its colour",
     }
     if done != "plain":
         return ways[done]
-    return f"{ways[done]}: {missing_for_rembg()}." if wanted == "auto" else f"{ways[done]}."
+    return f"{ways[done]}: {missing_for_isnet()}." if wanted == "auto" else f"{ways[done]}."

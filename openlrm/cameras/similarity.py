@@ -1,4 +1,4 @@
-"""Bring cameras of any world to the cube [-1, 1]^3: a shift and one scale, nothing is turned or bent."""
+"""Bring cameras of any world to the cube [-1, 1]^3: a shift, one scale, a turn; nothing is bent."""
 
 from __future__ import annotations
 
@@ -83,3 +83,25 @@ def fit_object(cameras: Camera, masks: Sequence[np.ndarray], half_side: float = 
     if not sizes:
         raise UserError("no view shows the object", hint="its background must be transparent or white")
     return transformed(cameras, center, half_side / max(sizes))
+
+
+def upright(cameras: Camera) -> Camera:
+    """Turn the world about the origin, by the least angle, so that the cameras' mean up direction is +Z.
+
+    Raises:
+        UserError: cameras of which as many are upside down as not.
+    """
+    up = cameras.rotations[..., 1].astype(np.float64).mean(axis=0)
+    length = np.linalg.norm(up)
+    if length < 0.1:
+        raise UserError("the cameras have no common up direction", hint="upright=false")
+    up = up / length
+    axis, cosine = np.cross(up, [0.0, 0.0, 1.0]), up[2]
+    if cosine < -1 + 1e-9:
+        turn = np.diag([1.0, -1.0, -1.0])
+    else:
+        # Rodrigues' formula for the rotation that brings `up` to +Z.
+        x, y, z = axis
+        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+        turn = np.eye(3) + cross + cross @ cross / (1 + cosine)
+    return Camera(turn @ cameras.c2w, cameras.intrinsics)

@@ -1,5 +1,6 @@
-"""Tensors in .safetensors and MindSpore .ckpt files. Neither can carry code."""
+"""Tensors in .safetensors, MindSpore .ckpt and PyTorch zip files; of none of them is anything run."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -7,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from openlrm.checkpoint.ckpt import read_ckpt
+from openlrm.checkpoint.torch_archive import is_torch_archive, read_torch_archive
 from openlrm.errors import UserError
 from openlrm.utils.file_kind import DOWNLOAD_HINT, PICKLE_HINT, refuse_other_kinds, told_text
 from openlrm.utils.paths import atomic_path
@@ -31,7 +33,8 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Read all tensors of a checkpoint file.
 
     Args:
-        path: a .safetensors or .ckpt file, or the .safetensors.index.json of one in several parts.
+        path: a .safetensors or .ckpt file, PyTorch's zip of tensors whatever its name, or the
+            .safetensors.index.json of one in several parts.
 
     Returns:
         name -> array; floating point as float32, whatever the file's precision.
@@ -57,6 +60,10 @@ def _read_file(path: Path, wanted: str) -> Iterator[tuple[str, np.ndarray]]:
     """Read a file as what it is, or say what it is; `wanted` is what it should be."""
     if _is_safetensors(path):
         return _read_safetensors(path)
+    if is_torch_archive(path):
+        found = read_torch_archive(path)
+        if first := next(found, None):
+            return itertools.chain([first], found)
     refuse_other_kinds(path, wanted)
     text = told_text(path)
     but = f" (it is {text})" if text else ""

@@ -16,6 +16,11 @@ from openlrm.utils.tree import is_hidden
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+RELEASED = {
+    "geolrm": {"model_type": "geolrm", "attention": "auto"},
+    "srl-bf16": {"model_type": "geolrm", "networks": "proposal"},
+}
+"""Config of files that are released without a config.json, by their names: what is left out is as published."""
 INDEX_NAME = f"model{INDEX_SUFFIX}"
 PARTS = "model-*-of-*.safetensors"
 _WEIGHTS = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
@@ -112,7 +117,9 @@ def read_config(path: Path) -> dict:
 
 
 def _located(name: str, weights: Path, config_file: Path) -> LocatedModel:
-    return LocatedModel(name, read_config(config_file), weights, config_file)
+    released = RELEASED.get(weights.stem)
+    config = dict(released) if released and not config_file.is_file() else read_config(config_file)
+    return LocatedModel(name, config, weights, config_file)
 
 
 def _config_beside(weights: Path, *also: Path) -> Path:

@@ -61,8 +61,9 @@ class Item:
 
 
 def collate(items: Sequence[Item]) -> Item:
-    """Put items of the same K, M, S and R into a batch; what one of them lacks, the batch lacks."""
-    return Item(**{field.name: _stack([getattr(item, field.name) for item in items]) for field in fields(Item)})
+    """Put items of one class and the same K, M, S and R into a batch; what one of them lacks, the batch lacks."""
+    kind = type(items[0])
+    return kind(**{field.name: _stack([getattr(item, field.name) for item in items]) for field in fields(kind)})
 
 
 def _stack(values: list[Any]) -> Any:

@@ -181,7 +181,7 @@ class TrainItems:
         if config.normalize_camera:
             cameras = cameras.normalized(config.normed_dist_to_center)
         planes = [self._planes(number, source, int(view)) for view in views]
-        return draw_item(
+        item = draw_item(
             planes[: self.sources],
             cameras[: self.sources],
             config.source_image_res,
@@ -192,6 +192,11 @@ class TrainItems:
             region,
             backgrounds,
         )
+        return self._completed(item, number, source, views)
+
+    def _completed(self, item: Item, number: int, source: ObjaverseObject, views: np.ndarray) -> Item:
+        """What a subclass knows of an object beyond its pictures, added to an item of these views."""
+        return item
 
     def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:
         """Draw side views + 1 different views, the source first."""

@@ -118,7 +118,7 @@ class ObjaverseObject:
             UserError: no such view, or a pose that is damaged, not (3, 4), not finite or not a rigid motion.
         """
         file = self.folder / "pose" / f"{self._name(index)}.npy"
-        return validate_pose(_load_array(file), file)
+        return validate_pose(load_array(file), file)
 
     def _name(self, index: int) -> str:
         if not 0 <= index < len(self):
@@ -196,7 +196,7 @@ def read_object(root: str | os.PathLike, uid: str) -> ObjaverseObject:
         what = f"{len(pictures)} pictures but {len(poses)} poses, unpaired: {', '.join(unpaired[:5])}"
         raise UserError(what, folder, "every rgba/NAME.png needs its pose/NAME.npy")
     file = folder / "intrinsics.npy"
-    intrinsics = intrinsics_from_pixels(_load_array(file), file)
+    intrinsics = intrinsics_from_pixels(load_array(file), file)
     return ObjaverseObject(folder, uid, tuple(sorted(pictures, key=natural_key)), intrinsics)
 
 
@@ -233,7 +233,12 @@ def _stems(folder: Place, suffix: str) -> set[str]:
     return {name.removesuffix(suffix) for name in names if name.endswith(suffix) and not is_hidden(name)}
 
 
-def _load_array(file: Place) -> np.ndarray:
+def load_array(file: Place) -> np.ndarray:
+    """Read a small .npy file of numbers.
+
+    Raises:
+        UserError: no such file, or contents that are no such array.
+    """
     with _open(file) as stream:
         try:
             data = stream.read(_MAX_ARRAY_BYTES + 1)

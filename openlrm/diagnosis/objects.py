@@ -83,12 +83,12 @@ def read_subject(root: str, uid: str, source_view: int = 0, source_camera: str =
 
 
 def list_objects(root: str, part: str = "all") -> list[str]:
-    """Names of the objects of a folder: of meta/<part>_uids.json, else of meta.json.
+    """Names of the objects of a folder: of meta/<part>_uids.json ("train", "val"), else of meta.json.
 
     Raises:
         UserError: neither is there.
     """
-    places = [Path(root) / "meta" / f"{part}_uids.json", Path(root) / "meta.json"]
+    places = [*([Path(root) / "meta" / f"{part}_uids.json"] if part != "all" else []), Path(root) / "meta.json"]
     for place in places:
         if place.is_file():
             return read_uid_file(place)

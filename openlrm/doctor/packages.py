@@ -10,6 +10,7 @@ from openlrm.doctor.report import Finding, note, ok, problem
 OPTIONAL = {
     "mindone": ("diffusion models and trainers of MindSpore", '"mindone==0.5.0" ml_dtypes'),
     "ml_dtypes": ("what mindone imports without asking for it", "ml_dtypes"),
+    "onnxruntime": ("runs the IS-Net that cuts objects out of photographs", "onnxruntime"),
     "rembg": ("cuts objects out of photographs", '"rembg[cpu]"'),
     "gradio": ("demo in the browser", "gradio"),
     "bpy": ("Blender, renders objects for training", "bpy"),

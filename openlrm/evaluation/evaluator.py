@@ -59,7 +59,7 @@ class Evaluator:
         truth, alpha = views.on(cfg.background, cfg.render_size)
         size = truth.shape[-1]
         start = time.perf_counter()
-        inputs = self.reconstructor.family.sources[0]
+        inputs = self.reconstructor.family.inputs(self.reconstructor.model)
         scene = self.reconstructor(views.rgba[:inputs], views.cameras[:inputs], cfg.renderer, name=uid)
         reconstructed = time.perf_counter()
         rendered = list(scene.views(views.cameras, size, cfg.background))

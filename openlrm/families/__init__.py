@@ -22,7 +22,11 @@ GROUP = "openlrm.families"
 DEFAULT = "lrm"
 """Family of a config.json that names none: those of released LRMs do not."""
 
-_OURS = {"lrm": "openlrm.families.lrm.family:LRM"}
+_OURS = {
+    "lrm": "openlrm.families.lrm.family:LRM",
+    "geolrm": "openlrm.families.geolrm.family:GeoLRMFamily",
+    "instantmesh": "openlrm.families.instantmesh.family:InstantMesh",
+}
 
 
 @functools.cache

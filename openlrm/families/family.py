@@ -165,6 +165,14 @@ class Family(ABC):
         """Side in pixels of the pictures that a config.json without `source_size` was made for; None if unknown."""
         return None
 
+    def sources_of(self, model: nn.Cell) -> tuple[int, int | None]:
+        """Least and greatest number of source pictures of a model."""
+        return self.sources
+
+    def inputs(self, model: nn.Cell) -> int:
+        """Number of source pictures that a model is evaluated with."""
+        return self.sources[0]
+
     def size_step(self, model: nn.Cell) -> int:
         """Number of pixels that the side of the pictures must be a multiple of."""
         return 1

@@ -82,7 +82,7 @@ class Reconstructor:
         """
         several = isinstance(pictures, Sequence) and not isinstance(pictures, (str, bytes))
         listed = list(pictures) if several or getattr(pictures, "ndim", 3) == 4 else [pictures]
-        least, most = self.family.sources
+        least, most = self.family.sources_of(self.model)
         if len(listed) < least or (most is not None and len(listed) > most):
             wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
             hint = f"view={most} keeps so many of posed pictures" if len(listed) > least else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from openlrm.analysis.paired import compare_paired, estimate
 from openlrm.finetuning.measure import Measure, Measured, degraded
 from openlrm.utils.images import save_image
 from openlrm.utils.paths import atomic_path
+from openlrm.utils.plain import plain
 
 PICTURES = "views.npz"
 
@@ -49,23 +49,6 @@ def comparison(first: Sequence[float], second: Sequence[float]) -> dict[str, Any
 def interval(values: Sequence[float]) -> dict[str, float | None]:
     """`openlrm.analysis.paired.estimate` as JSON holds it; None for what a single value has not."""
     return plain(estimate(values)._asdict())
-
-
-def plain(values: Any) -> Any:
-    """What JSON can hold: numbers of Python, NaN and infinity as None."""
-    if isinstance(values, Mapping):
-        return {str(key): plain(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [plain(value) for value in values]
-    if isinstance(values, np.ndarray):
-        return plain(values.tolist())
-    if isinstance(values, (bool, np.bool_)):
-        return bool(values)
-    if isinstance(values, np.integer):
-        return int(values)
-    if isinstance(values, (float, np.floating)):
-        return float(values) if math.isfinite(values) else None
-    return values
 
 
 def write_pictures(folder: Path, measure: Measure, shown: Mapping[str, Mapping[str, np.ndarray]]) -> None:

@@ -11,17 +11,17 @@ from openlrm.api import default_model
 from openlrm.checkpoint import locate_model
 from openlrm.diagnosis.objects import Subject, list_objects, read_subject
 from openlrm.errors import UserError
-from openlrm.families.reconstructor import Reconstructor
+from openlrm.families.reconstructor import Reconstructor, family_of
 from openlrm.finetuning.arm import ArmRunner
 from openlrm.finetuning.config import FinetuneOptions
 from openlrm.finetuning.measure import Measure
-from openlrm.finetuning.results import plain
 from openlrm.metrics import PerceptualMetric
 from openlrm.reports import markup
 from openlrm.reports.chart import Curve, line_chart
 from openlrm.training.run_folder import changed_options
 from openlrm.utils.logging import get_logger
 from openlrm.utils.paths import atomic_path
+from openlrm.utils.plain import plain
 from openlrm.utils.run_files import CONFIG
 
 logger = get_logger(__name__)
@@ -49,8 +49,16 @@ def read_objects(config: FinetuneOptions) -> tuple[list[Subject], list[Subject]]
 
 
 def runner_of(config: FinetuneOptions, train: Sequence[Subject], measure: Measure) -> ArmRunner:
-    """What runs the arms of a config."""
+    """What runs the arms of a config.
+
+    Raises:
+        UserError: no such model, or one that is no LRM.
+    """
     located = locate_model(str(config.model_name or default_model()))
+
+    family = family_of(located)
+    if family.name != "lrm":
+        raise UserError(f"{located.name} is of the family {family.name}", located.config_file, "finetune.* tunes LRMs")
 
     def load() -> Reconstructor:
         return Reconstructor.load(located, config.source_size)

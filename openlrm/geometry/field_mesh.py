@@ -1,4 +1,4 @@
-"""A field to a finished mesh: extracted, smoothed, thinned out, coloured as views show it."""
+"""A field or a surface to a finished mesh: extracted, smoothed, thinned out, coloured as views show it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def field_mesh(
     settings.check()
     with bars("mesh") as progress:
         mesh = extract_mesh(density, None, settings.size, settings.threshold, chunk, progress=progress)
+    return finish_mesh(mesh, seen_color(field, settings.color_depth), settings, chunk, bars)
+
+
+def finish_mesh(mesh: Mesh, color: Field, settings: MeshSettings, chunk: int, bars: Bars = no_bar) -> Mesh:
+    """Smooth, thin out and colour a mesh.
+
+    Args:
+        mesh: as it was extracted.
+        color: (P, 6) points and outward normals -> colour (P, 3).
+        settings: what the mesh shall be like.
+        chunk: points of one call of `color`.
+        bars: where progress is told.
+    """
     textured = settings.texture != "none"
     corners = smooth(mesh.vertices, mesh.faces, settings.smooth)
     target = TEXTURE_FACES if textured and settings.faces is None else settings.faces
@@ -49,7 +62,6 @@ def field_mesh(
     shape = Mesh(corners * scale, triangles)
     if not settings.colored:
         return shape
-    color = seen_color(field, settings.color_depth)
     if textured:
         with bars("texture") as progress:
             texture = bake(corners, triangles, color, settings.texture_size, FieldQuery(chunk, progress))

@@ -20,9 +20,11 @@ def grid_points(shape: tuple[int, int, int], scale: float) -> np.ndarray:
         scale: length of each side; the grid is centred at 0.
 
     Returns:
-        (X + 1, Y + 1, Z + 1, 3) float32. As published, shares of a side are rounded to five decimals.
+        (X + 1, Y + 1, Z + 1, 3) float32. As published, shares of a side are rounded to five decimals, and the rest is
+        done in float32.
     """
-    axes = [((np.round(np.arange(n + 1) / n, 5) - 0.5) * scale).astype(np.float32) for n in shape]
+    shares = [np.round(np.arange(n + 1) / n, 5).astype(np.float32) for n in shape]
+    axes = [(share - np.float32(0.5)) * np.float32(scale) for share in shares]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     points.flags.writeable = False
     return points

@@ -47,10 +47,15 @@ def compare_meshes(
     Raises:
         ValueError: a mesh without area.
     """
-    from scipy.spatial import cKDTree
-
     rng = np.random.default_rng(seed)
     ours, theirs = (sample_surface(vertices, faces, points, rng) for vertices, faces in (prediction, truth))
+    return score_points(ours, theirs, thresholds)
+
+
+def score_points(ours: np.ndarray, theirs: np.ndarray, thresholds: Sequence[float] = (0.1,)) -> MeshScores:
+    """Compare two clouds (P, 3) and (Q, 3) as they lie, the second being the truth; see `compare_meshes`."""
+    from scipy.spatial import cKDTree
+
     to_truth, to_prediction = cKDTree(theirs).query(ours)[0], cKDTree(ours).query(theirs)[0]
     accuracy, completeness = float(to_truth.mean()), float(to_prediction.mean())
     f_scores = {}

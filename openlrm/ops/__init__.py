@@ -4,12 +4,12 @@ Everything above this package is written once; a kernel that is slow, missing or
 chosen here, with the measured reason beside it.
 """
 
-from openlrm.ops.attention import attention, project_context, project_keys_values, project_output
+from openlrm.ops.attention import attend_tokens, attention, project_context, project_keys_values, project_output
 from openlrm.ops.constants import constant
 from openlrm.ops.convolution import conv3x3, unit_channels
 from openlrm.ops.device import fuses_layers, marches_on_host, renders_on_host, setup_device
 from openlrm.ops.hartley import hartley
-from openlrm.ops.layers import AddBias, LayerNorm, Linear, gelu, linear, silu
+from openlrm.ops.layers import AddBias, LayerNorm, Linear, SiLU, gelu, linear, silu
 from openlrm.ops.numeric import add_to, assign, searchsorted_right, sort_by_depth, square_sum, take_along_rays
 from openlrm.ops.primitives import batch_matmul
 from openlrm.ops.sampling import build_table, sample_table
@@ -19,8 +19,10 @@ __all__ = [
     "AddBias",
     "LayerNorm",
     "Linear",
+    "SiLU",
     "add_to",
     "assign",
+    "attend_tokens",
     "attention",
     "batch_matmul",
     "build_table",

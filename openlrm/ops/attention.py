@@ -213,3 +213,14 @@ def project_output(out: Tensor, weight: Tensor) -> Tensor:
         n, length, dim = out.shape
         return linear(out.reshape(n * length, dim), weight).reshape(n, length, weight.shape[0])
     return stack_samples([matmul(True, True)(sample, weight) for sample in unstack_samples(out)])
+
+
+def attend_tokens(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """`attention` of queries, keys and values that are all (N, L, D), on every device; the result too.
+
+    For keys that are changed between their projection and the scores, as rotary positions do.
+    """
+    if not _token_major():
+        k, v = k.transpose(0, 2, 1), v.transpose(0, 2, 1)
+    out = attention(q, k, v, heads)
+    return out if _token_major() else out.transpose(0, 2, 1)

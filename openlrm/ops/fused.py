@@ -144,6 +144,21 @@ def _multiply(x, weight, bias, activate: bool, onto: bool, out) -> None:
     over_rows(lambda first, last: multiply_panels(*options, first, last, out), x)
 
 
+def silu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x), any shape."""
+    return x / (1 + np.exp(-x))
+
+
+def small_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """x W^T + b of few rows (N, K): not BLAS, whose threads spin after it, nor an operation, as MindSpore's do."""
+    return np.einsum("pk,nk->pn", x, weight) + bias
+
+
+def modulated(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Gain and offset (N, 2, dim) of LN(x) (1 + scale) + shift, which is again a LayerNorm; shift, scale (N, dim)."""
+    return np.stack([weight * (1 + scale), bias * (1 + scale) + shift], axis=1)
+
+
 def pack_tiles(matrix: np.ndarray) -> np.ndarray:
     """Tiles of a matrix (K, N), flat, as the compiled products take them."""
     from openlrm.ops.host.linear import pack

@@ -268,3 +268,11 @@ def gelu(x: Tensor) -> Tensor:
 def silu(x: Tensor) -> Tensor:
     """x * sigmoid(x), any shape."""
     return x * ops.sigmoid(x)
+
+
+class SiLU(nn.Cell):
+    """x * sigmoid(x)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return silu(x)

@@ -76,24 +76,24 @@ def _surround(x: Tensor) -> Tensor:
     return ops.concat([ahead, x, behind], axis=2)
 
 
-def sample_table(table: Tensor, points: Tensor, channels: int) -> Tensor:
+def sample_table(table: Tensor, points: Tensor, channels: int, movable: bool = False) -> Tensor:
     """Features of points: bilinear on each plane, align_corners=False, zeros outside; planes concatenated.
-
-    No gradient flows to the points.
 
     Args:
         table: what `build_table` gave.
         points: (N, P, 3) in [-1, 1]^3; outside is allowed and gives zeros.
         channels: C.
+        movable: let a gradient flow to the points, as points of a surface need it; not in graph mode on a CPU.
 
     Returns:
         (N, P, 3 * C).
     """
-    points = ops.stop_gradient(points)
+    points = points if movable else ops.stop_gradient(points)
     if on_ascend():
         return _grid_sample(table, points)
     if host_kernels():
-        return _host_sample()(table, points)
+        return _host_sample(movable)(table, points)
+    points = ops.stop_gradient(points)
     n, count, _ = points.shape
     side = round((table.shape[1] // 3) ** 0.5)
     half = (side - 2) / 2
@@ -129,7 +129,15 @@ def _offsets(side: int) -> np.ndarray:
 
 
 class HostSample(nn.Cell):
-    """`sample_table` by compiled loops; gradient for the planes only."""
+    """`sample_table` by compiled loops.
+
+    Args:
+        movable: whether points get a gradient too, or zeros.
+    """
+
+    def __init__(self, movable: bool):
+        super().__init__()
+        self.movable = movable
 
     def construct(self, planes: Tensor, points: Tensor) -> Tensor:
         """(N, 3, C, H, W), (N, P, 3) -> (N, P, 3 * C)."""
@@ -148,7 +156,7 @@ class HostSample(nn.Cell):
         return Tensor.from_numpy(out)
 
     def bprop(self, planes: Tensor, points: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of the planes; zeros for the points."""
+        """Gradients of the planes and of the points."""
         from openlrm.ops.host.sampling import scatter_planes
 
         _, _, channels, height, width = planes.shape
@@ -163,12 +171,27 @@ class HostSample(nn.Cell):
 
             spread_ranges(work, len(where), step)
             gradients[i] = sums.sum(0).transpose(0, 3, 1, 2)
-        return Tensor.from_numpy(gradients), ops.zeros_like(points)
+        return Tensor.from_numpy(gradients), self._of_points(planes, points, dout)
+
+    def _of_points(self, planes: Tensor, points: Tensor, dout: Tensor) -> Tensor:
+        from openlrm.ops.host.sampling import move_points
+
+        if not self.movable:
+            return ops.zeros_like(points)
+        out = np.empty(points.shape, np.float32)
+        arrays = (_channel_last(planes), host_array(points), host_array(dout), out)
+        for table, where, features, target in zip(*arrays, strict=True):
+
+            def work(first: int, last: int, table=table, where=where, features=features, target=target) -> None:
+                move_points(table, features, where, first, last, target)
+
+            spread_ranges(work, len(where), _TASK_POINTS)
+        return Tensor.from_numpy(out)
 
 
 @cache
-def _host_sample() -> HostSample:
-    return HostSample()
+def _host_sample(movable: bool) -> HostSample:
+    return HostSample(movable)
 
 
 def _channel_last(planes: Tensor) -> np.ndarray:

@@ -10,12 +10,13 @@ from PIL import Image
 
 from openlrm.errors import UserError
 from openlrm.preprocess.framing import BORDER_RATIO, recentre
+from openlrm.preprocess.isnet import missing_for_isnet, remove_with_isnet
 from openlrm.preprocess.parts import came_cut_out
 from openlrm.preprocess.plain import remove_plain_background
 from openlrm.preprocess.rembg_model import missing_for_rembg, remove_with_rembg
 from openlrm.utils.images import blend_on_white, load_pixels
 
-BACKGROUNDS = ("auto", "keep", "plain", "rembg")
+BACKGROUNDS = ("auto", "keep", "plain", "rembg", "isnet")
 
 # Longer side from which a picture is shrunk before an object is cut out and recentred, at the least.
 _LONGEST = 2048
@@ -28,7 +29,7 @@ class PreparedPicture(NamedTuple):
 
     Attributes:
         pixels: (H, W, 4) float32 in [0, 1], or (H, W, 3) when an opaque picture was kept as it is.
-        background: what was done to it: "transparent" (it came cut out), "rembg", "plain" or "keep".
+        background: what was done to it: "transparent" (it came cut out), "isnet", "rembg", "plain" or "keep".
     """
 
     pixels: np.ndarray
@@ -47,8 +48,8 @@ def prepare_picture(
     Args:
         image: see `openlrm.utils.images.load_pixels`.
         background: "keep" leaves the picture as it is; "plain" cuts out by colour (`remove_plain_background`);
-            "rembg" by rembg's network; "auto" keeps what came cut out (`came_cut_out`), else takes rembg if it can work
-            here, else "plain".
+            "rembg" by rembg's network; "isnet" by an IS-Net; "auto" keeps what came cut out (`came_cut_out`), else
+            takes isnet or rembg if one can work here, else "plain".
         recentred: centre the object in a square of `size` with the margin `border_ratio`; it needs transparency.
         border_ratio: see `recentre`.
         size: side in pixels when recentred.
@@ -83,10 +84,11 @@ def _cut_out(pixels: np.ndarray, background: str) -> tuple[np.ndarray, str]:
         clear = alpha < 0.5 * alpha.max()
         pixels = _filled(pixels[..., :3], clear)
     if background == "auto":
-        background = "plain" if missing_for_rembg() else "rembg"
+        background = "isnet" if not missing_for_isnet() else "rembg" if not missing_for_rembg() else "plain"
     if background == "keep":
         return pixels, background
-    cut = {"plain": remove_plain_background, "rembg": remove_with_rembg}[background](pixels)
+    ways = {"plain": remove_plain_background, "rembg": remove_with_rembg, "isnet": remove_with_isnet}
+    cut = ways[background](pixels)
     if clear is not None:
         cut[..., 3] *= ~clear
     return cut, background

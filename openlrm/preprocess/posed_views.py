@@ -7,7 +7,7 @@ a folder, a sheet, a video) whose cameras are known by name (`openlrm.cameras.ri
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from openlrm.cameras import Camera
 from openlrm.cameras.rigs import RIGS, Rig, spread
 from openlrm.cameras.similarity import fit_object, transformed
 from openlrm.config.schema import nearest
-from openlrm.datasets.readers import Capture, rendered, transforms
+from openlrm.datasets.readers import Capture, transforms
 from openlrm.datasets.readers.capture import undistorted
+from openlrm.datasets.readers.table import reader_of
 from openlrm.errors import UserError
 from openlrm.preprocess.picture import Picture, prepare_picture
 from openlrm.preprocess.view_sources import Loose, loose_pictures, name_of
@@ -90,7 +91,7 @@ class ViewOptions:
 
 def tells_cameras(path: object) -> bool:
     """Whether a path leads to a folder or file that tells its cameras, and not to mere pictures."""
-    return isinstance(path, (str, os.PathLike)) and _reader(Path(path).expanduser()) is not None
+    return isinstance(path, (str, os.PathLike)) and reader_of(Path(path).expanduser()) is not None
 
 
 def read_posed_views(
@@ -99,8 +100,8 @@ def read_posed_views(
     """Read pictures of one object with their cameras.
 
     Args:
-        path: object folder of this project's layout; `transforms.json` or its folder; and with named cameras a sheet,
-            a video, a folder of pictures, or several pictures in a list.
+        path: folder of an object that tells its cameras (`openlrm.datasets.readers.table.KINDS`), or `transforms.json`;
+            and with named cameras a sheet, a video, a folder of pictures, or several pictures in a list.
         options: see `ViewOptions`.
         more: fields of `ViewOptions` that replace those of `options`.
 
@@ -122,14 +123,14 @@ def read_posed_views(
         path = Path(path).expanduser()
         if not path.exists():
             raise UserError("no such picture, folder or file", path, "check the path")
-        reader = _reader(path)
+        reader = reader_of(path)
     if options.cameras is None and reader is None:
         hint = f"name them: cameras={', '.join(options.rigs)} or a transforms.json"
         raise UserError("pictures without their cameras", name_of(path), hint)
     if options.cameras in (None, FOLDER):
         if reader is None:
             raise UserError(
-                "nothing here tells the cameras", name_of(path), "expected rgba/ and pose/, or transforms.json"
+                "nothing here tells the cameras", name_of(path), "such as rgba/ and pose/, or transforms.json"
             )
         loose, cameras = _from_capture(reader(path), options)
     else:
@@ -158,12 +159,6 @@ def squared(pixels: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
     lens = camera.intrinsics.astype(np.float64).reshape(2, 2) * shares
     lens[1] += margins
     return padded, Camera(camera.c2w, lens.reshape(4))
-
-
-def _reader(path: Path) -> Callable[[Path], Capture] | None:
-    if path.is_dir() and rendered.found(path):
-        return rendered.read
-    return transforms.read if transforms.found(path) else None
 
 
 def _from_capture(capture: Capture, options: ViewOptions) -> tuple[list[Loose], Camera]:

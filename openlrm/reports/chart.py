@@ -28,6 +28,7 @@ class Curve:
         y: of the same length; what is not finite leaves a gap.
         colour: number of its colour.
         dashed: whether its line is broken.
+        spread: half the height of a bar at every point; None for no bars.
     """
 
     name: str
@@ -35,9 +36,12 @@ class Curve:
     y: Sequence[float]
     colour: int = 0
     dashed: bool = False
+    spread: Sequence[float] | None = None
 
 
-def line_chart(title: str, curves: Sequence[Curve], x_label: str = "step", log: bool = False) -> str:
+def line_chart(
+    title: str, curves: Sequence[Curve], x_label: str = "step", log: bool = False, x_step: float = 1.0
+) -> str:
     """Draw curves over one axis.
 
     Long ones are thinned to means of neighbouring points.
@@ -47,6 +51,7 @@ def line_chart(title: str, curves: Sequence[Curve], x_label: str = "step", log: 
         curves: at least one point among them, or the chart says that there is none.
         x_label: below it.
         log: logarithmic y axis; values that are not positive are left out.
+        x_step: least distance of labels on the x axis.
     """
     drawn = [_prepare(curve, log) for curve in curves]
     drawn = [(curve, x, y) for curve, x, y in drawn if np.isfinite(y).any()]
@@ -54,10 +59,11 @@ def line_chart(title: str, curves: Sequence[Curve], x_label: str = "step", log: 
     if not drawn:
         return _svg(head + f'<text x="{_LEFT}" y="60" fill="#555">no values</text>', title)
     x_axis = _Axis(min(x.min() for _, x, _ in drawn), max(x.max() for _, x, _ in drawn), _LEFT, _WIDTH - _RIGHT)
-    low, high = min(np.nanmin(y) for *_, y in drawn), max(np.nanmax(y) for *_, y in drawn)
+    low, high = min(_reach(c, y, -1, log) for c, _, y in drawn), max(_reach(c, y, 1, log) for c, _, y in drawn)
     y_axis = _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, log, margin=0.05)
-    parts = [head, _legend([curve for curve, *_ in drawn]), _grid(x_axis, y_axis, x_label)]
+    parts = [head, _legend([curve for curve, *_ in drawn]), _grid(x_axis, y_axis, x_label, x_step)]
     parts += [_polylines(curve, x_axis.place(x), y_axis.place(y)) for curve, x, y in drawn]
+    parts += [_bars(curve, x, y, x_axis, y_axis) for curve, x, y in drawn if curve.spread is not None]
     return _svg("".join(parts), title)
 
 
@@ -102,18 +108,28 @@ def _prepare(curve: Curve, log: bool) -> tuple[Curve, np.ndarray, np.ndarray]:
     return curve, x, y
 
 
+def _reach(curve: Curve, y: np.ndarray, side: int, log: bool) -> float:
+    """Least (side -1) or greatest (1) value of a curve with its bars."""
+    ends = [y]
+    if curve.spread is not None and len(curve.spread) == len(y):
+        ends.append(y + side * np.nan_to_num(np.asarray(curve.spread, float)))
+    values = np.concatenate(ends)
+    values = values[np.isfinite(values) & ((values > 0) if log else True)]
+    return float(values.min() if side < 0 else values.max())
+
+
 def _mean(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return known.mean() if len(known) else math.nan
 
 
-def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str) -> str:
+def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, x_step: float) -> str:
     parts = []
     for value in y_axis.ticks():
         y = float(y_axis.place(value))
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    for value in x_axis.ticks(least=1):
+    for value in x_axis.ticks(least=x_step):
         x = float(x_axis.place(value))
         parts.append(f'<path d="M{x:.1f} {_HEIGHT - _BOTTOM}v4" stroke="#888"/>')
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 20}" text-anchor="middle">{value:.6g}</text>')
@@ -143,6 +159,20 @@ def _polylines(curve: Curve, x: np.ndarray, y: np.ndarray) -> str:
         colour = _COLOURS[curve.colour % len(_COLOURS)]
         dots = zip(x[finite], y[finite], strict=True)
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.2" fill="{colour}"/>' for a, b in dots]
+    return "".join(parts)
+
+
+def _bars(curve: Curve, x: np.ndarray, y: np.ndarray, x_axis: _Axis, y_axis: _Axis) -> str:
+    """Bars of `spread`; of points that were not thinned."""
+    spread = np.asarray(curve.spread, float)
+    if len(spread) != len(y):
+        return ""
+    parts = []
+    for at, value, half in zip(x_axis.place(x), y, spread, strict=True):
+        if np.isfinite(value + half) and not (y_axis.log and value <= half):
+            low, high = (float(y_axis.place(value + side * half)) for side in (-1, 1))
+            parts.append(f'<path d="M{at:.1f} {low:.1f}V{high:.1f}M{at - 3:.1f} {low:.1f}h6M{at - 3:.1f} {high:.1f}h6" '
+                         f'fill="none" stroke="{_COLOURS[curve.colour % len(_COLOURS)]}"/>')  # fmt: skip
     return "".join(parts)
 
 

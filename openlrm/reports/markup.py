@@ -24,7 +24,7 @@ h3 { font-size: 1rem; margin-bottom: .3rem }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .15rem .7rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere }
-table.words td, table.words th { text-align: left; overflow-wrap: anywhere }
+table.words td, table.words th { text-align: left; overflow-wrap: anywhere; min-width: 5.5rem }
 thead th { border-bottom: 2px solid #888 }
 figure { margin: .6rem 0; break-inside: avoid } figcaption { color: #555; font-size: .9rem }
 img { max-width: 100%; height: auto } svg { width: 100%; max-width: 40rem; height: auto }
@@ -103,6 +103,34 @@ def picture(path: Path, width: int, caption: str = "") -> str:
         return note(str(error), warning=True)
     below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
     return f'<figure><img alt="{text(caption or path.stem)}" src="{_data(pixels, width)}">{below}</figure>'
+
+
+def image(pixels: np.ndarray, width: int, caption: str = "") -> str:
+    """Return pixels (H, W, 3), uint8 or floats in [0, 1], as a picture inside the page; small ones are enlarged."""
+    pixels = to_uint8(pixels)
+    factor = max(1, width // pixels.shape[1])
+    large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    return f'<figure><img alt="{text(caption)}" src="{_data(large, width)}">{below}</figure>'
+
+
+def heat_maps(maps: Sequence[np.ndarray], width: int, caption: str = "") -> str:
+    """Return maps (H, W), at least 0, side by side on one scale: dark is 0, light the greatest value of all.
+
+    Lightness rises evenly from dark blue over grey to yellow, which the colour-blind and print tell apart as well.
+    """
+    gap = np.ones((maps[0].shape[0], 1, 3))
+    top = max(float(values.max()) for values in maps) or 1.0
+    shown: list[np.ndarray] = []
+    for values in maps:
+        shown += [gap, _coloured(values / top)]
+    return image(np.concatenate(shown[1:], axis=1), width, f"{caption}; the lightest is {top:.3g}")
+
+
+def _coloured(values: np.ndarray) -> np.ndarray:
+    stops = np.array([[0.0, 0.13, 0.33], [0.35, 0.38, 0.44], [0.66, 0.62, 0.46], [1.0, 0.92, 0.27]])
+    places = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(values, places, stops[:, channel]) for channel in range(3)], axis=-1)
 
 
 def _data(pixels: np.ndarray, width: int) -> str:

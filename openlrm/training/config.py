@@ -71,9 +71,14 @@ class OptimConfig:
 class SchedulerConfig:
     """Learning rate over the steps."""
 
-    scheduler: str = option("cosine", "course after the warm-up", choices=["cosine", "linear", "constant"])
+    scheduler: str = option(
+        "cosine",
+        "course after the warm-up; restarts: cosines of restart_steps steps one after another",
+        choices=["cosine", "linear", "constant", "restarts"],
+    )
     warmup_steps: int = option(3000, "steps of linear rise from 0", minimum=0)
-    end_learning_rate: float = option(0.0, "rate of the last step", minimum=0)
+    end_learning_rate: float = option(0.0, "rate of the last step, or at the end of each cosine", minimum=0)
+    restart_steps: int = option(3000, "steps of a cosine of restarts", minimum=1)
 
 
 @dataclass

@@ -20,9 +20,16 @@ def learning_rate(step: int, total: int, start: float, config: SchedulerConfig) 
         return start * (step + 1) / config.warmup_steps
     if config.scheduler == "constant":
         return start
+    if config.scheduler == "restarts":
+        phase = (step - config.warmup_steps) % config.restart_steps / config.restart_steps
+        return _between(config.end_learning_rate, start, 0.5 * (1 + math.cos(math.pi * phase)))
     phase = min(1.0, (step - config.warmup_steps) / max(1, total - 1 - config.warmup_steps))
     share = 1 - phase if config.scheduler == "linear" else 0.5 * (1 + math.cos(math.pi * phase))
-    return config.end_learning_rate + (start - config.end_learning_rate) * share
+    return _between(config.end_learning_rate, start, share)
+
+
+def _between(end: float, start: float, share: float) -> float:
+    return end + (start - end) * share
 
 
 def perceptual_weight(step: int, config: ImageLossConfig) -> float:

@@ -25,9 +25,10 @@ def model():
 
 
 @pytest.fixture(autouse=True)
-def _no_rembg(monkeypatch):
+def _no_network(monkeypatch):
+    monkeypatch.setattr("openlrm.preprocess.picture.missing_for_rembg", lambda: "rembg is not there")
     for place in ("openlrm.preprocess.picture", "openlrm.app.job"):
-        monkeypatch.setattr(f"{place}.missing_for_rembg", lambda: "rembg is not there")
+        monkeypatch.setattr(f"{place}.missing_for_isnet", lambda: "there is no network")
 
 
 def test_results_come_one_after_the_other(model, tmp_path):
@@ -62,7 +63,7 @@ def test_notes_say_what_was_done_and_what_could_not_be(model, tmp_path):
     dense = Settings(render_size=16, render_views=1, render_fps=6, mesh_size=16, mesh_thres=1e5, mesh_texture="none")
     *_, result = run_job(model, str(SAMPLES / "mug_full.png"), tmp_path, dense)
     assert result.mesh is None and result.video.is_file()
-    assert result.notes[0] == "The background was removed by its colour: rembg is not there."
+    assert result.notes[0] == "The background was removed by its colour: there is no network."
     assert "no surface at threshold" in result.notes[1] and len(result.notes) == 2
 
 

@@ -11,10 +11,11 @@ from safetensors.numpy import load_file, save_file
 
 from openlrm import ModelLRM
 from openlrm.checkpoint import apply_tensors, locate_model, read_tensors, write_ckpt
+from openlrm.checkpoint.names import encoder_from_published
 from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.errors import UserError
 from openlrm.families.lrm.pretrained import load_encoder
-from openlrm.families.lrm.weights import encoder_from_published, from_checkpoint, to_release
+from openlrm.families.lrm.weights import from_checkpoint, to_release
 
 
 @pytest.fixture

@@ -105,3 +105,24 @@ def test_large_planes(form):
     """Rows of the table stay exact at the released size."""
     planes, points = scene(1, channels=2, texels=64)
     np.testing.assert_allclose(sample(planes, points)[0], bilinear(planes[0], points[0]), rtol=0, atol=3e-5)
+
+
+def test_points_that_may_move_get_the_slopes(pynative):
+    """Within a texel's cell the features are linear in each coordinate: differences are exact there."""
+    random = np.random.default_rng(0)
+    planes = Tensor(random.standard_normal((2, 3, 4, 8, 8)).astype(np.float32))
+    # In the middle of cells, some beyond the border.
+    points = ((random.integers(-1, 9, (2, 50, 3)) + 0.25) / 4 - 1).astype(np.float32)
+    pull = Tensor(random.standard_normal((2, 50, 12)).astype(np.float32))
+
+    def total(points, movable=True):
+        return (sample_table(build_table(planes), points, 4, movable) * pull).sum(2)
+
+    slopes = ms.grad(lambda p: total(p).sum())(Tensor(points)).asnumpy()
+    step = 0.02
+    for axis in range(3):
+        moved = np.zeros(3, np.float32)
+        moved[axis] = step
+        difference = (total(Tensor(points + moved)) - total(Tensor(points - moved))).asnumpy() / (2 * step)
+        np.testing.assert_allclose(slopes[..., axis], difference, atol=2e-3 * np.abs(difference).max())
+    assert not ms.grad(lambda p: total(p, movable=False).sum())(Tensor(points)).asnumpy().any()

@@ -99,6 +99,7 @@ def test_a_smaller_copy_keeps_its_camera_file(cube, tmp_path):
     assert max(misfits(cube, read_posed_views(folder))) < 0.5
 
 
+@pytest.mark.filterwarnings("ignore:The iteration")  # corners that no ray reaches
 @pytest.mark.parametrize("fisheye", [False, True])
 def test_distorted_pictures_are_undistorted(fisheye, cube, tmp_path):
     """The picture is drawn with the formula, pixel by pixel, by looking up what a pinhole sees."""

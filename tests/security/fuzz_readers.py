@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["openlrm", "PIL", "numpy.lib.format"]):
     from openlrm.checkpoint.files import read_tensors, write_safetensors
     from openlrm.config import load_config
     from openlrm.datasets.mindrecord import _read_index, open_pack
-    from openlrm.datasets.objaverse import _load_array, read_uids
+    from openlrm.datasets.objaverse import load_array, read_uids
     from openlrm.errors import UserError
     from openlrm.families.lrm import LRMConfig
     from openlrm.families.lrm.options import TrainLRMConfig
@@ -38,7 +38,7 @@ REPO = Path(__file__).resolve().parents[2]
 def camera(path: Path) -> None:
     for check in (validate_pose, intrinsics_from_pixels):
         with contextlib.suppress(UserError):
-            assert np.isfinite(check(_load_array(path))).all()
+            assert np.isfinite(check(load_array(path))).all()
 
 
 def config(path: Path) -> None:

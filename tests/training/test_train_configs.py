@@ -12,7 +12,7 @@ from openlrm.families.lrm.options import TrainLRMConfig
 
 REPO = Path(__file__).resolve().parents[2]
 FILES = sorted(
-    [*REPO.glob("configs/train-*.yaml"), *(REPO / f"configs/finetune-{size}.yaml" for size in ("small", "base"))]
+    [*REPO.glob("configs/train-[!ig]*.yaml"), *(REPO / f"configs/finetune-{size}.yaml" for size in ("small", "base"))]
 )
 
 # Specification, section 1; "large" is this project's training config: base's transformer.

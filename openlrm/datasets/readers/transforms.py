@@ -118,15 +118,16 @@ class Frame:
 
 
 def found(path: Path) -> bool:
-    """Whether a path is such a file, or a folder with one."""
-    return path.suffix.lower() == ".json" or any((path / name).is_file() for name in NAMES)
+    """Whether a folder holds such a file."""
+    return any((path / name).is_file() for name in NAMES)
 
 
-def read(path: Path) -> Capture:
+def read(path: Path, pictures: Path | None = None) -> Capture:
     """Read the cameras and the names of the pictures.
 
     Args:
         path: the file, or the folder it is in.
+        pictures: folder that `file_path` counts from; that of the file without it.
 
     Raises:
         UserError: no such file, contents that are no cameras, or pictures that are not there.
@@ -138,7 +139,7 @@ def read(path: Path) -> Capture:
         name = frame.text("file_path")
         if name is None:
             raise UserError("no file_path", frame.where, "every frame names its picture")
-        picture = existing_file(file.parent, name, frame.where, ("", ".png", ".jpg", ".jpeg"))
+        picture = existing_file(pictures or file.parent, name, frame.where, ("", ".png", ".jpg", ".jpeg"))
         if picture in taken:
             raise UserError(f"the picture {name!r} has two cameras", frame.where)
         taken.add(picture)

@@ -63,7 +63,7 @@ class PlanesLoss(nn.Cell):
 
     def construct(self, source: Tensor, camera: Tensor, planes_gradient: Tensor, scale: Tensor):
         """() scalar and () total variation."""
-        planes = self.model.planes_from_features(source if self.frozen else self.model.encoder(source), camera)
+        planes = self.model.planes_from_features(source if self.frozen else self.model.features(source), camera)
         tv = total_variation(planes)
         return (planes * planes_gradient).sum() + scale * self.tv_weight * tv, tv
 
@@ -99,7 +99,7 @@ class DeferredLRMTask(LRMTask):
         self.model.set_train(True)
         loss_config = self.config.train.loss
         source, camera, *view, noise, u, target_rgb, target_mask, weight = self.inputs(batch, step, part)
-        features = source if self.frozen else self.model.encoder(source)
+        features = source if self.frozen else self.model.features(source)
         planes = ops.stop_gradient(self.model.planes_from_features(features, camera))
         squares = self._squares(view, noise, u)
         rgb, opacity = self._assemble(planes, squares)

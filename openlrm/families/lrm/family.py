@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 class LRM(Family):
-    """One picture of an object to a triplane."""
+    """Pictures of an object to a triplane: one, or as many as a model was made for."""
 
     name = "lrm"
-    summary = "one picture -> triplane (Hong et al., 2023; the released OpenLRM checkpoints)"
+    summary = (
+        "one picture, or several with their cameras -> triplane (Hong et al., 2023; the released OpenLRM checkpoints)"
+    )
     sources = (1, 1)
     Config = LRMConfig
     TrainConfig = TrainLRMConfig
@@ -43,12 +45,15 @@ class LRM(Family):
         return ModelLRM.from_config(config, there)
 
     def reconstruct(self, model: ModelLRM, pictures: np.ndarray, cameras: Camera, renderer: str) -> Triplane:
-        """The triplane of one picture."""
+        """The triplane of one object."""
         from mindspore import Tensor
 
         from openlrm.representations.triplane import Triplane
 
-        planes = model.forward_planes(Tensor(pictures), Tensor(cameras.source_record()))
+        records = cameras.source_record()
+        if model.view_tokens is not None:
+            pictures, records = pictures[None], records[None]
+        planes = model.forward_planes(Tensor(pictures), Tensor(records))
         return Triplane(planes, model.synthesizer, renderer)
 
     def task(self, config: TrainLRMConfig, world: World, resumed: bool) -> Task:
@@ -83,6 +88,14 @@ class LRM(Family):
         """By the sizes of the released models, then by an encoder that is written out."""
         released = SOURCE_SIZES.get((config.get("transformer_dim"), config.get("triplane_dim")))
         return released or (config.get("encoder") or {}).get("img_size")
+
+    def sources_of(self, model: ModelLRM) -> tuple[int, int]:
+        """One picture to as many as the model was made for."""
+        return 1, model.config.views
+
+    def inputs(self, model: ModelLRM) -> int:
+        """As many as the model was made for."""
+        return model.config.views
 
     def size_step(self, model: ModelLRM) -> int:
         """Side of the encoder's patches."""

@@ -36,8 +36,8 @@ class LRMLoss(nn.Cell):
         """Loss times `scale`, then what is reported.
 
         Args:
-            source: (N, 3, S, S) images, or features (N, K, D) of a frozen encoder.
-            camera: (N, 16) source cameras.
+            source: images (N, 3, S, S) or (N, K, 3, S, S), or what a frozen encoder makes of them.
+            camera: (N, 16) or (N, K, 16) source cameras.
             cameras: (N, M, 25).
             anchors: (N, M, 2).
             resolutions: (N, M, 1).
@@ -52,7 +52,7 @@ class LRMLoss(nn.Cell):
         Returns:
             () scaled loss; (7,) in the order of `PARTS`; (N, M, 3, R, R) images.
         """
-        features = source if self.frozen else self.model.encoder(source)
+        features = source if self.frozen else self.model.features(source)
         planes = self.model.planes_from_features(features, camera)
         views = self.model.synthesizer(planes, cameras, anchors, resolutions, backgrounds, self.region, noise, u)
         loss, parts = self.image_loss(views["images_rgb"], views["images_weight"], rgb, mask, perceptual)

@@ -1,4 +1,4 @@
-"""LRM: one image and its camera -> triplane -> views (Hong et al., 2023)."""
+"""LRM: one image and its camera, or several -> triplane -> views (Hong et al., 2023)."""
 
 from dataclasses import asdict
 
@@ -9,6 +9,7 @@ from openlrm.checkpoint import load_model, locate_model, save_model
 from openlrm.checkpoint.adapter import load_adapter
 from openlrm.errors import UserError
 from openlrm.families.lrm.config import LRMConfig
+from openlrm.families.lrm.view_tokens import ViewTokens
 from openlrm.families.lrm.weights import from_checkpoint, to_release
 from openlrm.nn.encoders import ImageEncoder
 from openlrm.nn.transformer import CameraEmbedder, TriplaneTransformer, Upsampler, triplane_tokens
@@ -39,6 +40,7 @@ class ModelLRM(nn.Cell):
         self.config = cfg
         self.encoder = ImageEncoder(cfg.encoder_spec, cfg.encoder_freeze)
         self.camera_embedder = CameraEmbedder(cfg.camera_embed_dim)
+        self.view_tokens = ViewTokens(cfg.encoder_feat_dim, cfg.camera_embed_dim) if cfg.views > 1 else None
         self.pos_embed = triplane_tokens(cfg.triplane_low_res, cfg.transformer_dim)
         self.transformer = TriplaneTransformer(
             cfg.transformer_layers,
@@ -129,8 +131,8 @@ class ModelLRM(nn.Cell):
         """Image to planes and, when cameras are given, rendered regions.
 
         Args:
-            image: (N, 3, H, W) in [0, 1].
-            source_camera: (N, 16), see `CameraEmbedder`.
+            image: (N, 3, H, W) in [0, 1]; (N, K, 3, H, W) of a model with `source_views`.
+            source_camera: (N, 16), see `CameraEmbedder`; (N, K, 16).
             render_cameras: (N, M, 25) or None, see `TriplaneSynthesizer`, as the ones below.
             render_anchors: (N, M, 2).
             render_resolutions: (N, M, 1).
@@ -142,7 +144,7 @@ class ModelLRM(nn.Cell):
         Returns:
             dict of planes (N, 3, C, H', W') and, with cameras, images_rgb, images_depth, images_weight.
         """
-        planes = self.planes_from_features(self.encoder(image), source_camera)
+        planes = self.planes_from_features(self.features(image), source_camera)
         out = {"planes": planes}
         if render_cameras is not None:
             views = self.synthesizer(
@@ -160,12 +162,26 @@ class ModelLRM(nn.Cell):
             out["images_weight"] = views["images_weight"]
         return out
 
+    def features(self, image: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> features (N, L, D); (N, K, 3, H, W) -> (N, K, L, D)."""
+        if image.ndim == 4:
+            return self.encoder(image)
+        features = self.encoder(image.reshape((-1, *image.shape[2:])))
+        return features.reshape((*image.shape[:2], *features.shape[1:]))
+
     def planes_from_features(self, features: Tensor, source_camera: Tensor) -> Tensor:
-        """Encoder features (N, K, D) and source camera (N, 16) -> planes (N, 3, C, H', W')."""
+        """Features and source cameras -> planes (N, 3, C, H', W').
+
+        Args:
+            features: (N, L, D), or (N, K, L, D) of a model with `source_views`.
+            source_camera: (N, 16), or (N, K, 16). The first one's modulates the transformer; every one its own tokens.
+        """
         camera = self.camera_embedder(source_camera)
+        if features.ndim == 4:
+            features, camera = self.view_tokens(features, camera), camera[:, 0]
         tokens = ops.tile(self.pos_embed, (features.shape[0], 1, 1))
         return self.upsampler(self.transformer(tokens, features, camera))
 
     def forward_planes(self, image: Tensor, camera: Tensor) -> Tensor:
-        """Image (N, 3, H, W) in [0, 1] and source camera (N, 16) -> planes (N, 3, C, 64, 64)."""
+        """Image and source camera, see `construct` -> planes (N, 3, C, H', W')."""
         return self(image, camera)["planes"]

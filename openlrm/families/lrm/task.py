@@ -11,6 +11,7 @@ from mindspore import Tensor, nn
 
 from openlrm.cameras import Camera
 from openlrm.checkpoint import apply_tensors, locate_model, read_tensors
+from openlrm.checkpoint.strict import parameter_arrays
 from openlrm.datasets import Item
 from openlrm.errors import UserError
 from openlrm.families.family import Family
@@ -55,7 +56,7 @@ class LRMTask(ObjectTask):
     parts = PARTS
 
     def __init__(self, family: Family, config: TrainLRMConfig, world: World, model: ModelLRM) -> None:
-        super().__init__(config, world)
+        super().__init__(config, world, model.config.views)
         self.model = model
         self.parameters = trained_parameters(self.model, config.train.only, config.train.freeze)
         self.frozen = not any(p.name.startswith("encoder.") for p in self.parameters)
@@ -69,7 +70,7 @@ class LRMTask(ObjectTask):
         self._kept = self._keep_features()
 
     def reconstruct(self, pictures: np.ndarray, cameras: Camera) -> Representation:
-        """The triplane of a picture (1, H, W, 4)."""
+        """The triplane of pictures (K, H, W, 4)."""
         return self._reconstructor(pictures, cameras, name="validation view")
 
     def loss(self, step: int) -> nn.Cell:
@@ -92,22 +93,25 @@ class LRMTask(ObjectTask):
         rays = objects * views * self.region**2
         samples, world = self.model.synthesizer.samples, self.world
         draws = ray_noise(self.config.seed, step, part, rays, samples, world.rank, world.size)
+        first = 0 if self.model.view_tokens is None else slice(None)
         arrays = [
-            batch.source_cameras[:, 0].source_record(),
+            batch.source_cameras[:, first].source_record(),
             batch.cameras.render_record(),
             batch.anchors,
             batch.sizes[..., None],
             batch.backgrounds[..., None],
             *draws,
         ]
-        source = self._features(batch) if self.frozen else tensor(batch.source_images[:, 0])
+        pictures = np.ascontiguousarray(batch.source_images[:, first], np.float32)
+        source = self._frozen_features(pictures) if self.frozen else tensor(pictures)
         return [source, *map(tensor, arrays)]
 
-    def _features(self, batch: Item) -> Tensor:
-        """Features of the source pictures by a frozen encoder."""
+    def _frozen_features(self, pictures: np.ndarray) -> Tensor:
+        """Features of source pictures (N, 3, S, S) or (N, K, 3, S, S) by an encoder that is not trained."""
         if self._kept is None:
-            return self.model.encoder(tensor(batch.source_images[:, 0]))
-        return tensor(self._kept(np.ascontiguousarray(batch.source_images[:, 0], np.float32)))
+            return self.model.features(tensor(pictures))
+        features = self._kept(pictures.reshape(-1, *pictures.shape[-3:]))
+        return tensor(features.reshape(*pictures.shape[:-3], *features.shape[1:]))
 
     def _keep_features(self) -> KeptFeatures | None:
         train = self.config.train
@@ -132,7 +136,7 @@ class LRMTask(ObjectTask):
     def _render(self, batch: Item, step: int, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with inference_state(self.model):
             source, camera, *view = self.scene_inputs(batch, step, part)
-            features = source if self.frozen else self.model.encoder(source)
+            features = source if self.frozen else self.model.features(source)
             planes = self.model.planes_from_features(features, camera)
             shown = self.model.synthesizer(planes, *view[:4], self.region, *view[4:])
             return tuple(x.asnumpy() for x in (planes, shown["images_rgb"], shown["images_weight"]))
@@ -206,7 +210,11 @@ def _start_from(model: ModelLRM, name: str) -> None:
     if differ:
         raise UserError(f"load_model is of other sizes: {', '.join(differ)}", located.config_file)
     expected = {key for key, _ in model.parameters_and_names()}
-    apply_tensors(model, from_checkpoint(read_tensors(located.weights), expected), str(located.weights))
+    tensors = from_checkpoint(read_tensors(located.weights), expected)
+    if model.config.views > 1 and LRMConfig.from_dict(model_keys(located.config)).views == 1:
+        # What a model of one view lacks begins as the identity.
+        tensors |= {key: value for key, value in parameter_arrays(model).items() if key.startswith("view_tokens.")}
+    apply_tensors(model, tensors, str(located.weights))
     logger.info("starting from %s", located.weights)
 
 
@@ -214,5 +222,5 @@ def _comparable(config: dict) -> dict:
     """Sizes that weights depend on; an encoder by what it is, not by how it is written."""
     sizes = LRMConfig.from_dict(config)
     apart = ("encoder_type", "encoder_model_name", "encoder_feat_dim", "encoder", "encoder_freeze")
-    kept = {k: v for k, v in vars(sizes).items() if k not in (*apart, "rendering_samples_per_ray")}
+    kept = {k: v for k, v in vars(sizes).items() if k not in (*apart, "rendering_samples_per_ray", "source_views")}
     return kept | {"encoder": sizes.encoder_spec}

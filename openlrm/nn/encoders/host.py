@@ -29,40 +29,48 @@ class HostBlocks(InferenceOnly):
         # In a tuple: as a child it would give every parameter a second name.
         self.blocks = (blocks,)
 
-    def construct(self, tokens: Tensor) -> Tensor:
-        """(N, L, dim) -> (N, L, dim)."""
+    def construct(self, tokens: Tensor, camera: Tensor | None = None) -> Tensor:
+        """(N, L, dim) and, where the blocks are modulated, (N, dim) -> (N, L, dim)."""
         tokens = host_array(tokens)
+        active = None if camera is None else fused.silu(host_array(camera))
         samples = [fused.to_panels(x) for x in tokens]
         room = fused.panels(5 * tokens.shape[2], tokens.shape[1])
         for block in self.blocks[0]:
-            for x in samples:
-                _run(block, x, tokens.shape[1], room)
+            for x, norms in zip(samples, _norms(block, active, len(samples)), strict=True):
+                _run(block, x, tokens.shape[1], norms, room)
         return Tensor.from_numpy(np.stack([fused.to_rows(x, tokens.shape[1]) for x in samples]))
 
 
-def _run(block: Block, x: np.ndarray, length: int, room: np.ndarray) -> None:
+def _run(block: Block, x: np.ndarray, length: int, norms: np.ndarray, room: np.ndarray) -> None:
     """One block on one sample.
 
     Args:
         block: whose weights.
         x: (dim / 64, P, 64) panels of the tokens, changed in place.
         length: tokens, at most P.
+        norms: (2, 2, dim) gain and offset of both norms.
         room: (5 dim / 64, P, 64), scratch.
     """
     attention, mlp, heads = block.attn, block.mlp, len(x)
     narrow, wide = room[:heads], room[heads:]
     weight, bias = _arrays(attention.qkv)
-    qkv = fused.product(fused.normed(x, *_norm(block.norm1), narrow), weight, wide[: 3 * heads], bias)
+    qkv = fused.product(fused.normed(x, norms[0], block.norm1.eps, narrow), weight, wide[: 3 * heads], bias)
     mixed = fused.attend(*np.split(qkv, 3), length, narrow)
     fused.add_product(x, mixed, *_scaled(block.ls1, *_arrays(attention.proj)))
     weight, bias = _arrays(mlp.fc1)
-    hidden = fused.product(fused.normed(x, *_norm(block.norm2), narrow), weight, wide, bias, activate=True)
+    hidden = fused.product(fused.normed(x, norms[1], block.norm2.eps, narrow), weight, wide, bias, activate=True)
     fused.add_product(x, hidden, *_scaled(block.ls2, *_arrays(mlp.fc2)))
 
 
-def _norm(norm: nn.Cell) -> tuple[np.ndarray, float]:
-    """Gain and offset (2, dim), epsilon."""
-    return np.stack(_arrays(norm)), norm.eps
+def _norms(block: Block, active: np.ndarray | None, samples: int) -> np.ndarray:
+    """Gain and offset of both norms for each sample (N, 2, 2, dim), the modulation of SiLU(c) (N, dim) in them."""
+    norms = [np.stack(_arrays(norm)) for norm in (block.norm1, block.norm2)]
+    if active is None:
+        return np.broadcast_to(norms, (samples, *np.shape(norms)))
+    shift1, scale1, shift2, scale2 = np.split(
+        fused.small_product(active, *_arrays(block.adaLN_modulation[1])), 4, axis=1
+    )
+    return np.stack([fused.modulated(*norms[0], shift1, scale1), fused.modulated(*norms[1], shift2, scale2)], axis=1)
 
 
 def _arrays(layer: nn.Cell) -> tuple[np.ndarray, np.ndarray]:

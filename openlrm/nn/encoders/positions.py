@@ -9,16 +9,24 @@ _CUBIC_ANTIALIAS = -0.5
 _CUBIC_PLAIN = -0.75
 
 
-def resize_matrix(size_in: int, size_out: int, antialias: bool) -> np.ndarray:
+def resize_matrix(size_in: int, size_out: int, antialias: bool, offset: float = 0.0) -> np.ndarray:
     """Matrix (size_out, size_in) of a 1-D bicubic resize, align_corners=False.
+
+    Samples are size_in / (size_out + offset) apart.
 
     With antialiasing the kernel is widened by size_in / size_out when shrinking and the weights that fall inside
     are normalised to one; without it, samples outside repeat the border.
 
+    Args:
+        size_in: entries there are.
+        size_out: entries wanted.
+        antialias: see above.
+        offset: added to size_out where samples are placed, as some published encoders were trained with.
+
     Returns:
         float32 (size_out, size_in); rows sum to one.
     """
-    scale = size_in / size_out
+    scale = size_in / (size_out + offset)
     centres = (np.arange(size_out) + 0.5) * scale
     if antialias:
         widen = max(scale, 1.0)

@@ -22,6 +22,9 @@ class EncoderSpec:
         antialias: whether a shrunk position table is antialiased.
         eps: epsilon of the LayerNorms.
         normalise: whether the image gets ImageNet's mean and standard deviation (DINO); DINOv2 here gets it as is.
+        interpolate_offset: added to the side of the patch grid when a position table is resized to it: the step is
+            then a little less than the ratio of the sides.
+        modulation: whether the blocks' norms are modulated by a camera embedding as wide as the tokens.
     """
 
     img_size: int = 518
@@ -35,11 +38,13 @@ class EncoderSpec:
     antialias: bool = True
     eps: float = 1e-6
     normalise: bool = False
+    interpolate_offset: float = 0.0
+    modulation: bool = False
 
     @property
     def weights(self) -> int:
         """Entries of the matrices: a little less than the parameters."""
-        blocks = 12 * self.depth * self.embed_dim**2
+        blocks = (16 if self.modulation else 12) * self.depth * self.embed_dim**2
         return blocks + self.embed_dim * (3 * self.patch_size**2 + (self.img_size // self.patch_size) ** 2)
 
 
@@ -68,7 +73,7 @@ ENCODERS = {
 _FFN_LAYERS = ("mlp", "swiglufused")
 
 # Keys of a written-out encoder (config.json "encoder") that say what every encoder here does anyway.
-_FIXED = {"mlp_ratio": 4, "block_chunks": 0, "interpolate_offset": 0.0}
+_FIXED = {"mlp_ratio": 4, "block_chunks": 0}
 
 
 def encoder_spec(encoder_type: str, model_name: str, feature_dim: int, custom: dict | None = None) -> EncoderSpec:
@@ -132,6 +137,9 @@ def _check(spec: EncoderSpec) -> None:
         raise UserError(
             f"encoder.ffn_layer={spec.ffn_layer!r} is unknown", hint=f"use one of: {', '.join(_FFN_LAYERS)}"
         )
+    offset = spec.interpolate_offset
+    if not isinstance(offset, (int, float)) or not 0 <= offset < 1:
+        raise UserError(f"encoder.interpolate_offset={offset!r} is not a number from 0 to 1")
     if not isinstance(spec.eps, float) or not spec.eps > 0:
         raise UserError(f"encoder.eps={spec.eps!r} is not a positive number")
     if spec.embed_dim % spec.num_heads:

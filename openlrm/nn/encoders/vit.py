@@ -15,6 +15,7 @@ from openlrm.ops import (
     AddBias,
     LayerNorm,
     Linear,
+    SiLU,
     attention,
     constant,
     fuses_layers,
@@ -94,7 +95,7 @@ class LayerScale(nn.Cell):
 
 
 class Block(nn.Cell):
-    """Pre-normalised attention and MLP."""
+    """Pre-normalised attention and MLP; the norms may be modulated by a camera (adaptive LayerNorm, without gates)."""
 
     def __init__(self, spec: EncoderSpec):
         super().__init__()
@@ -104,11 +105,25 @@ class Block(nn.Cell):
         self.mlp = SwiGLU(dim) if spec.ffn_layer == "swiglufused" else Mlp(dim)
         self.ls1 = LayerScale(dim) if spec.layer_scale else nn.Identity()
         self.ls2 = LayerScale(dim) if spec.layer_scale else nn.Identity()
+        if spec.modulation:
+            self.adaLN_modulation = nn.SequentialCell(SiLU(), Modulation(dim))
 
-    def construct(self, x: Tensor) -> Tensor:
-        """(N, L, dim) -> (N, L, dim)."""
-        x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+    def construct(self, x: Tensor, camera: Tensor | None = None) -> Tensor:
+        """(N, L, dim) and, where the block is modulated, (N, dim) -> (N, L, dim)."""
+        if camera is None:
+            x = x + self.ls1(self.attn(self.norm1(x)))
+            return x + self.ls2(self.mlp(self.norm2(x)))
+        shift1, scale1, shift2, scale2 = ops.chunk(self.adaLN_modulation(camera), 4, axis=1)
+        x = x + self.ls1(self.attn(self.norm1(x, shift1, scale1)))
+        return x + self.ls2(self.mlp(self.norm2(x, shift2, scale2)))
+
+
+class Modulation(Linear):
+    """Linear (N, dim) -> (N, 4 dim): shift and scale of both norms; it starts at zero, as no modulation."""
+
+    def __init__(self, dim: int):
+        super().__init__(dim, 4 * dim, zero_bias=True)
+        self.weight = Parameter(initializer("zeros", (4 * dim, dim), ms.float32))
 
 
 class PatchEmbed(nn.Cell):
@@ -169,19 +184,20 @@ class VisionTransformer(nn.Cell):
         if rows == grid and columns == grid:
             return self.pos_embed
         dim = self.pos_embed.shape[2]
-        across = _resize_matrix(grid, columns, self.spec.antialias)
-        down = _resize_matrix(grid, rows, self.spec.antialias)
+        how = (self.spec.antialias, self.spec.interpolate_offset)
+        across, down = _resize_matrix(grid, columns, *how), _resize_matrix(grid, rows, *how)
         table = self.pos_embed[0, 1:].reshape(grid, grid * dim)
         table = ops.matmul(down, table).reshape(rows, grid, dim).transpose(1, 0, 2).reshape(grid, rows * dim)
         table = ops.matmul(across, table).reshape(columns, rows, dim).transpose(1, 0, 2)
         return ops.concat([self.pos_embed[:, :1], table.reshape(1, rows * columns, dim)], axis=1)
 
-    def construct(self, image: Tensor, frozen: bool = False) -> Tensor:
+    def construct(self, image: Tensor, frozen: bool = False, camera: Tensor | None = None) -> Tensor:
         """Tokens of images.
 
         Args:
             image: (N, 3, H, W) in [0, 1], sides multiples of the patch.
             frozen: no gradient will be asked for, though the cell may be in training.
+            camera: (N, dim) embedding, where the blocks are modulated.
 
         Returns:
             (N, 1 + (H/p)(W/p), dim).
@@ -198,10 +214,10 @@ class VisionTransformer(nn.Cell):
             registers = ops.broadcast_to(self.register_tokens, (n, self.registers, dim))
             x = ops.concat([x[:, :1], registers, x[:, 1:]], axis=1)
         if fuses_layers() and self.fits_host and (frozen or not self.training):
-            x = self.host_blocks(x)
+            x = self.host_blocks(x, camera)
         else:
             for block in self.blocks:
-                x = block(x)
+                x = block(x, camera)
         x = self.norm(x)
         if self.registers:
             x = ops.concat([x[:, :1], x[:, 1 + self.registers :]], axis=1)

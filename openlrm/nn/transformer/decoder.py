@@ -8,15 +8,7 @@ from mindspore.common.initializer import Normal, Uniform, initializer
 
 from openlrm.nn.transformer.attention import MultiHeadAttention
 from openlrm.nn.transformer.host import HostLayers, fits
-from openlrm.ops import LayerNorm, Linear, fuses_layers, gelu, silu
-
-
-class SiLU(nn.Cell):
-    """x * sigmoid(x)."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        """Any shape."""
-        return silu(x)
+from openlrm.ops import LayerNorm, Linear, SiLU, fuses_layers, gelu
 
 
 class GELU(nn.Cell):
@@ -42,10 +34,10 @@ class CameraEmbedder(nn.Cell):
 class ModLN(nn.Cell):
     """LayerNorm modulated by the camera: LN(x) * (1 + scale) + shift, [shift, scale] = Linear(SiLU(c))."""
 
-    def __init__(self, dim: int, mod_dim: int):
+    def __init__(self, dim: int, mod_dim: int, eps: float = 1e-6):
         super().__init__()
         self.dim = dim
-        self.norm = LayerNorm(dim)
+        self.norm = LayerNorm(dim, eps)
         self.mlp = nn.SequentialCell(SiLU(), Linear(mod_dim, 2 * dim))
 
     def construct(self, x: Tensor, camera: Tensor) -> Tensor:
@@ -55,35 +47,61 @@ class ModLN(nn.Cell):
 
 
 class TriplaneLayer(nn.Cell):
-    """Cross-attention to the image features, self-attention, MLP; each pre-normalised and modulated."""
+    """Cross-attention to the image features, self-attention, MLP; each pre-normalised, and modulated if asked for.
 
-    def __init__(self, dim: int, heads: int, feature_dim: int, mod_dim: int):
+    Args:
+        dim: width.
+        heads: of both attentions.
+        feature_dim: width of the image features.
+        mod_dim: width of the camera embedding that modulates the norms; None for plain ones.
+        eps: of the norms.
+    """
+
+    def __init__(self, dim: int, heads: int, feature_dim: int, mod_dim: int | None, eps: float = 1e-6):
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = ModLN(dim, mod_dim), ModLN(dim, mod_dim), ModLN(dim, mod_dim)
+        self.eps = eps
+        self.norm1, self.norm2, self.norm3 = (
+            LayerNorm(dim, eps) if mod_dim is None else ModLN(dim, mod_dim, eps) for _ in range(3)
+        )
         self.cross_attn = MultiHeadAttention(dim, heads, feature_dim)
         self.self_attn = MultiHeadAttention(dim, heads)
         # Index 2 is the dropout (rate 0) of the released layout: keys are mlp.0 and mlp.3.
         self.mlp = nn.SequentialCell(Linear(dim, 4 * dim), GELU(), nn.Identity(), Linear(4 * dim, dim))
 
-    def construct(self, x: Tensor, features: Tensor, camera: Tensor) -> Tensor:
-        """(N, L, dim), (N, K, feature_dim), (N, mod_dim) -> (N, L, dim)."""
+    def construct(self, x: Tensor, features: Tensor, camera: Tensor | None = None) -> Tensor:
+        """(N, L, dim), (N, K, feature_dim) and, where norms are modulated, (N, mod_dim) -> (N, L, dim)."""
+        if camera is None:
+            x = x + self.cross_attn(self.norm1(x), features)
+            x = x + self.self_attn(self.norm2(x))
+            return x + self.mlp(self.norm3(x))
         x = x + self.cross_attn(self.norm1(x, camera), features)
         x = x + self.self_attn(self.norm2(x, camera))
         return x + self.mlp(self.norm3(x, camera))
 
 
 class TriplaneTransformer(nn.Cell):
-    """Layers and the final LayerNorm; the learned start tokens belong to the model (`pos_embed`)."""
+    """Layers and the final LayerNorm; the learned start tokens belong to the model (`pos_embed`).
 
-    def __init__(self, layers: int, dim: int, heads: int, feature_dim: int, mod_dim: int):
+    Args:
+        layers: number of them.
+        dim: as of `TriplaneLayer`, like what follows.
+        heads: likewise.
+        feature_dim: likewise.
+        mod_dim: likewise.
+        eps: of the layers' norms; the final one's is 1e-6.
+    """
+
+    def __init__(
+        self, layers: int, dim: int, heads: int, feature_dim: int, mod_dim: int | None = None, eps: float = 1e-6
+    ):
         super().__init__()
-        self.layers = nn.CellList([TriplaneLayer(dim, heads, feature_dim, mod_dim) for _ in range(layers)])
+        self.layers = nn.CellList([TriplaneLayer(dim, heads, feature_dim, mod_dim, eps) for _ in range(layers)])
         self.norm = LayerNorm(dim)
         self.host_layers = HostLayers(self.layers)
         self.fits_host = fits(self.layers[0])
 
-    def construct(self, tokens: Tensor, features: Tensor, camera: Tensor) -> Tensor:
-        """(N, L, dim), (N, K, feature_dim), (N, mod_dim) -> (N, L, dim)."""
+    def construct(self, tokens: Tensor, features: Tensor, camera: Tensor | None = None) -> Tensor:
+        """(N, L, dim), (N, K, feature_dim) and, where norms are modulated, (N, mod_dim) -> (N, L, dim)."""
         if fuses_layers() and self.fits_host and not self.training:
             return self.norm(self.host_layers(tokens, features, camera))
         for layer in self.layers:

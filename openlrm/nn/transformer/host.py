@@ -13,6 +13,7 @@ from openlrm.ops.host.arrays import host_array
 
 if TYPE_CHECKING:
     from openlrm.nn.transformer.decoder import ModLN, TriplaneLayer
+    from openlrm.ops import LayerNorm
 
 
 def fits(layer: TriplaneLayer) -> bool:
@@ -29,15 +30,15 @@ class HostLayers(InferenceOnly):
         # In a tuple: as a child it would give every parameter a second name.
         self.layers = (layers,)
 
-    def construct(self, tokens: Tensor, features: Tensor, camera: Tensor) -> Tensor:
-        """(N, L, dim), (N, K, feature_dim), (N, mod_dim) -> (N, L, dim)."""
-        tokens, features, camera = map(host_array, (tokens, features, camera))
-        active = camera / (1 + np.exp(-camera))
+    def construct(self, tokens: Tensor, features: Tensor, camera: Tensor | None = None) -> Tensor:
+        """(N, L, dim), (N, K, feature_dim) and, where norms are modulated, (N, mod_dim) -> (N, L, dim)."""
+        tokens, features = map(host_array, (tokens, features))
+        active = None if camera is None else fused.silu(host_array(camera))
         length, keys = tokens.shape[1], features.shape[1]
         samples, contexts = [fused.to_panels(x) for x in tokens], [fused.to_panels(x) for x in features]
         room = fused.panels(5 * tokens.shape[2], length)
         for layer in self.layers[0]:
-            norms = [_modulated(norm, active) for norm in (layer.norm1, layer.norm2, layer.norm3)]
+            norms = [_norm(norm, active, len(samples)) for norm in (layer.norm1, layer.norm2, layer.norm3)]
             for index, (x, context) in enumerate(zip(samples, contexts, strict=True)):
                 _run(layer, x, length, context, keys, [norm[index] for norm in norms], room)
         return Tensor.from_numpy(np.stack([fused.to_rows(x, length) for x in samples]))
@@ -55,7 +56,7 @@ def _run(layer: TriplaneLayer, x, length: int, context, keys: int, norms: list[n
         norms: gain and offset (2, dim) of each of the three norms.
         room: (5 dim / 64, P, 64), scratch.
     """
-    epsilon, heads = layer.norm1.norm.eps, len(x)
+    epsilon, heads = layer.eps, len(x)
     narrow, wide = room[:heads], room[heads:]
     query, key, value = _projections(layer.cross_attn)
     q = fused.product(fused.normed(x, norms[0], epsilon, narrow), query, wide[:heads])
@@ -86,11 +87,9 @@ def _output(attention) -> np.ndarray:
     return weight if attention.adapter is None else attention.adapter.host_weight(weight)
 
 
-def _modulated(norm: ModLN, active: np.ndarray) -> np.ndarray:
-    """Gain and offset (N, 2, dim) from SiLU(c) (N, mod_dim): LN(x) (1 + scale) + shift is again a LayerNorm."""
-    layer = norm.mlp[1]
-    # Not BLAS, whose threads spin after it, nor an operation, after which MindSpore's do.
-    modulation = np.einsum("pk,nk->pn", active, host_array(layer.weight)) + host_array(layer.bias)
-    shift, scale = np.split(modulation, 2, axis=1)
-    weight, bias = host_array(norm.norm.weight), host_array(norm.norm.bias)
-    return np.stack([weight * (1 + scale), bias * (1 + scale) + shift], axis=1)
+def _norm(norm: ModLN | LayerNorm, active: np.ndarray | None, samples: int) -> np.ndarray:
+    """Gain and offset (N, 2, dim) of a norm, the modulation of SiLU(c) (N, mod_dim) in them if there is one."""
+    if active is None:
+        return np.broadcast_to([host_array(norm.weight), host_array(norm.bias)], (samples, 2, *norm.weight.shape))
+    modulation = fused.small_product(active, *map(host_array, (norm.mlp[1].weight, norm.mlp[1].bias)))
+    return fused.modulated(*map(host_array, (norm.norm.weight, norm.norm.bias)), *np.split(modulation, 2, axis=1))

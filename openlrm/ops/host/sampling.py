@@ -81,3 +81,37 @@ def scatter_planes(gradient, points, first, last, sums):
                     texel = sums[k, row, column]
                     for c in range(channels):
                         texel[c] += weight * source[c]
+
+
+@compiled(fastmath=EXACT)
+def move_points(planes, gradient, points, first, last, out):
+    """What the features' gradient gives the points: the slopes of `sample_planes`, zero outside the planes.
+
+    Args:
+        planes: (3, H, W, C) float32.
+        gradient: (P, 3 * C) float32.
+        points: (P, 3) float32.
+        first: point to begin with.
+        last: one past the last point.
+        out: (P, 3) float32, written.
+    """
+    _, height, width, channels = planes.shape
+    for p in range(first, last):
+        out[p] = f32(0)
+        for k in range(3):
+            x, fx = _cell(points[p, _COLUMN_AXIS[k]], width)
+            y, fy = _cell(points[p, _ROW_AXIS[k]], height)
+            if x == -2 or y == -2:
+                continue
+            source = gradient[p, k * channels : (k + 1) * channels]
+            for corner in range(4):
+                column, row = x + corner % 2, y + corner // 2
+                if 0 <= column < width and 0 <= row < height:
+                    texel = planes[k, row, column]
+                    total = f32(0)
+                    for c in range(channels):
+                        total += texel[c] * source[c]
+                    across = (fy if corner // 2 else f32(1) - fy) * (total if corner % 2 else -total)
+                    down = (fx if corner % 2 else f32(1) - fx) * (total if corner // 2 else -total)
+                    out[p, _COLUMN_AXIS[k]] += across * f32(0.5 * width)
+                    out[p, _ROW_AXIS[k]] += down * f32(0.5 * height)

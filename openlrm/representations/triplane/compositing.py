@@ -47,7 +47,9 @@ def composite(rgb: Tensor, weights: Tensor, depths: Tensor) -> Tensor:
     return ops.concat([colour, (share * depths).sum(axis=1, keepdims=True), total], axis=1)
 
 
-def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+def finish(
+    mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor, divided: bool = True
+) -> tuple[Tensor, Tensor]:
     """Put rays on their background and turn weighted depth into depth.
 
     Args:
@@ -55,11 +57,16 @@ def finish(mixed: Tensor, background: Tensor, lowest: Tensor, highest: Tensor) -
         background: (B, 1) grey level behind the object.
         lowest: (B, 1) depth of each ray's first coarse sample.
         highest: (B, 1) of its last one; the depth where there is no weight.
+        divided: depth is the mean; otherwise the weighted sum, clamped to what all rays together have seen, which
+            means something only where the weight is near 1.
 
     Returns:
         colour (B, 3) and depth (B, 1).
     """
     total = mixed[:, 4:]
+    if not divided:
+        depth = ops.minimum(ops.maximum(mixed[:, 3:4], lowest.min()), highest.max())
+        return mixed[:, :3] + background * (1 - total), depth
     has_weight = total > 0
     depth = mixed[:, 3:4] / ops.where(has_weight, total, ops.ones_like(total))
     depth = ops.where(has_weight, depth, highest)

@@ -13,21 +13,25 @@ class ReLU(nn.Cell):
         return ops.relu(x)
 
 
+def field_mlp(inputs: int, outputs: int, hidden: int = 64) -> nn.SequentialCell:
+    """Three hidden layers with ReLU and a linear one; biases start at zero."""
+    widths = (inputs, hidden, hidden, hidden)
+    layers = [cell for width in widths[:3] for cell in (Linear(width, hidden, zero_bias=True), ReLU())]
+    return nn.SequentialCell(*layers, Linear(hidden, outputs, zero_bias=True))
+
+
+def field_color(logits: Tensor) -> Tensor:
+    """Colour of logits, any shape: a sigmoid that reaches 0 and 1, a little beyond [0, 1] on both sides."""
+    return ops.sigmoid(logits) * 1.002 - 0.001
+
+
 class TriplaneDecoder(nn.Cell):
     """Samples the planes at points and decodes the features with an MLP, three hidden layers of 64."""
 
     def __init__(self, channels: int, hidden: int = 64):
         super().__init__()
         self.channels = channels
-        self.net = nn.SequentialCell(
-            Linear(3 * channels, hidden, zero_bias=True),
-            ReLU(),
-            Linear(hidden, hidden, zero_bias=True),
-            ReLU(),
-            Linear(hidden, hidden, zero_bias=True),
-            ReLU(),
-            Linear(hidden, 4, zero_bias=True),
-        )
+        self.net = field_mlp(3 * channels, 4, hidden)
 
     def construct(self, table: Tensor, points: Tensor) -> Tensor:
         """Raw density and colour at points.
@@ -40,7 +44,7 @@ class TriplaneDecoder(nn.Cell):
             (N, P, 4): raw density (before softplus(. - 1)), then rgb = sigmoid * 1.002 - 0.001.
         """
         out = self.net(sample_table(table, points, self.channels))
-        return ops.concat([out[..., :1], ops.sigmoid(out[..., 1:]) * 1.002 - 0.001], axis=-1)
+        return ops.concat([out[..., :1], field_color(out[..., 1:])], axis=-1)
 
 
 def density(raw: Tensor) -> Tensor:

@@ -14,13 +14,16 @@ SPHERE = 3**0.5
 
 
 @constant
-def _pixel_centres(region: int) -> np.ndarray:
-    """(2, 1, region^2): row and column of each pixel's centre, rows first."""
-    return np.stack(np.divmod(np.arange(region * region), region)).astype(np.float32)[:, None] + np.float32(0.5)
+def _pixel_centres(height: int, width: int) -> np.ndarray:
+    """(2, 1, height * width): row and column of each pixel's centre, rows first."""
+    rows_columns = np.stack(np.divmod(np.arange(height * width), width))
+    return rows_columns.astype(np.float32)[:, None] + np.float32(0.5)
 
 
-def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int) -> tuple[Tensor, Tensor]:
-    """World-space rays through the pixel centres of a square region of each view.
+def generate_rays(
+    cameras: Tensor, anchors: Tensor, resolutions: Tensor, region: int | tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """World-space rays through the pixel centres of a region of each view.
 
     Convention: camera axes are Blender's / OpenGL's (looks along -Z, +Y up). Pixel (row i, column j) of the region
     lies at u = (j + anchor_col + 0.5) / resolution, v = (i + anchor_row + 0.5) / resolution.
@@ -29,13 +32,14 @@ def generate_rays(cameras: Tensor, anchors: Tensor, resolutions: Tensor, region:
         cameras: (V, 25), see `openlrm.cameras.Camera.render_record`.
         anchors: (V, 2), row and column in pixels of the region's upper left corner.
         resolutions: (V, 1), side in pixels of the whole image.
-        region: side in pixels of the region.
+        region: height and width in pixels of the region, or its side.
 
     Returns:
-        origins (V, 3) and unit directions (V, region^2, 3), rows first.
+        origins (V, 3) and unit directions (V, pixels of the region, 3), rows first.
     """
     views = cameras.shape[0]
-    centres = _pixel_centres(region)
+    height, width = (region, region) if isinstance(region, int) else region
+    centres = _pixel_centres(height, width)
     u = (centres[1] + anchors[:, 1:2]) / resolutions
     v = (centres[0] + anchors[:, 0:1]) / resolutions
     c2w, matrix = cameras[:, :16].reshape(views, 4, 4), cameras[:, 16:].reshape(views, 3, 3)

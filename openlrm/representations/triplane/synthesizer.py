@@ -50,10 +50,12 @@ class TriplaneSynthesizer(nn.Cell):
     Args:
         channels: C.
         samples_per_ray: samples of both passes together, half each; even.
+        divided_depth: see `openlrm.representations.triplane.compositing.finish`.
     """
 
-    def __init__(self, channels: int, samples_per_ray: int):
+    def __init__(self, channels: int, samples_per_ray: int, divided_depth: bool = True):
         super().__init__()
+        self.divided_depth = divided_depth
         self.samples = samples_per_ray // 2
         self.decoder = TriplaneDecoder(channels)
 
@@ -64,11 +66,11 @@ class TriplaneSynthesizer(nn.Cell):
         anchors: Tensor,
         resolutions: Tensor,
         bg_colors: Tensor,
-        region_size: int,
+        region_size: int | tuple[int, int],
         stratified_noise: Tensor | None = None,
         importance_u: Tensor | None = None,
     ) -> dict:
-        """Render one square region of each view.
+        """Render one region of each view.
 
         Args:
             planes: (N, 3, C, H, W).
@@ -76,7 +78,7 @@ class TriplaneSynthesizer(nn.Cell):
             anchors: (N, M, 2), row and column of the region in pixels.
             resolutions: (N, M, 1), side of the whole image in pixels.
             bg_colors: (N, M, 1), background grey level.
-            region_size: R, side of the region in pixels.
+            region_size: R, side of the region in pixels, or its height and width.
             stratified_noise: any shape of N * M * R^2 * S/2 values in [0, 1), ray-major. None: random when
                 training, 0.5 otherwise.
             importance_u: the same for the second pass. None: random when training, midpoints otherwise.
@@ -85,7 +87,8 @@ class TriplaneSynthesizer(nn.Cell):
             dict of images_rgb (N, M, 3, R, R), images_depth (N, M, 1, R, R), images_weight (N, M, 1, R, R).
         """
         n, views = cameras.shape[0], cameras.shape[1]
-        count, rays = self.samples, region_size * region_size
+        height, width = (region_size, region_size) if isinstance(region_size, int) else region_size
+        count, rays = self.samples, height * width
         total = n * views * rays
         origins, directions = generate_rays(
             cameras.reshape(n * views, 25), anchors.reshape(-1, 2), resolutions.reshape(-1, 1), region_size
@@ -101,9 +104,9 @@ class TriplaneSynthesizer(nn.Cell):
         march = self._march_on_host if marches_on_host() else self._march
         mixed = march(planes, origins, directions, near, far, noise, u)
         background = ops.broadcast_to(bg_colors.reshape(n * views, 1), (n * views, rays)).reshape(total, 1)
-        colour, depth = finish(mixed, background, *coarse_bounds(near, far, noise))
+        colour, depth = finish(mixed, background, *coarse_bounds(near, far, noise), self.divided_depth)
 
-        shape = (n, views, region_size, region_size)
+        shape = (n, views, height, width)
         return {
             "images_rgb": colour.reshape((*shape, 3)).transpose(0, 1, 4, 2, 3),
             "images_depth": depth.reshape((*shape, 1)).transpose(0, 1, 4, 2, 3),

@@ -37,8 +37,8 @@ class _InferOptions:
     )
     background: str = option(
         "keep",
-        "how the object is cut out; auto: by its transparency, else by rembg, else by colour",
-        choices=["auto", "keep", "plain", "rembg"],
+        "how the object is cut out; auto: by its transparency, else by isnet or rembg, else by colour",
+        choices=["auto", "keep", "plain", "rembg", "isnet"],
     )
     recentre: bool = option(False, "centre and scale the object, if it is cut out")
     source_cam_dist: float = option(2.0, "distance of the source camera", minimum=0.1, maximum=100)

@@ -23,8 +23,8 @@ class PrepareImagesConfig:
     output: str = option("outputs/pictures", "folder for the results, <name of the picture>.png")
     background: str = option(
         "auto",
-        "how the object is cut out; auto: by its transparency, else by rembg, else by colour; keep: not at all",
-        choices=["auto", "keep", "plain", "rembg"],
+        "how the object is cut out; auto: by its transparency, by isnet, by rembg or by colour; keep: not at all",
+        choices=["auto", "keep", "plain", "rembg", "isnet"],
     )
     recentre: bool = option(True, "centre the object in a square and scale it")
     border_ratio: float = option(0.18, "margin on each side of the object over the side", minimum=0, maximum=0.45)
@@ -39,7 +39,7 @@ class PrepareImages(Runner):
     Config = PrepareImagesConfig
     summary = (
         "Cut objects out of pictures, centre them and give them the size that models expect; RGBA PNG files. "
-        "Plain backgrounds are removed by their colour, others by rembg if it and its network are installed."
+        "Plain backgrounds are removed by their colour, others by IS-Net or rembg, if one is installed."
     )
     examples = (
         "python -m openlrm.launch prepare.images image_input=photos output=photos-rgba",

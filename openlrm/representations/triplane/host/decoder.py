@@ -96,6 +96,15 @@ def color(logit):
     return f32(1.002) * sigmoid(logit) - f32(0.001)
 
 
+@njit(fastmath=EXACT)
+def decode_points(field, points, start, count, hidden, other, decoded):
+    """Raw density and colour logits of `count` points from `start` on; overwrites both buffers."""
+    for i in range(count):
+        x, y, z = points[start + i]
+        first_layer(field, x, y, z, hidden[i * HIDDEN : (i + 1) * HIDDEN])
+    decode(field, hidden, other, count, decoded)
+
+
 @compiled(fastmath=EXACT)
 def evaluate_points(field, points, density, rgb):
     """Density (P,) and colour (P, 3) at points (P, 3); no colour when `rgb` has no rows."""
@@ -107,10 +116,7 @@ def evaluate_points(field, points, density, rgb):
     found = room[2 * block * HIDDEN + 4 * block :]
     for start in range(0, len(points), block):
         count = min(block, len(points) - start)
-        for i in range(count):
-            x, y, z = points[start + i]
-            first_layer(field, x, y, z, hidden[i * HIDDEN : (i + 1) * HIDDEN])
-        decode(field, hidden, other, count, decoded)
+        decode_points(field, points, start, count, hidden, other, decoded)
         for i in range(count):
             found[i] = softplus(decoded[i, 0] - f32(1))
         density[start : start + count] = found[:count]
@@ -118,3 +124,16 @@ def evaluate_points(field, points, density, rgb):
             for i in range(count):
                 for c in range(3):
                     rgb[start + i, c] = color(decoded[i, 1 + c])
+
+
+@compiled(fastmath=EXACT)
+def evaluate_raw(field, points, out):
+    """What the decoder gives (P, 4), as it is, at points (P, 3)."""
+    block = 64
+    room = aligned(2 * block * HIDDEN + 4 * block)
+    hidden, other = room[: block * HIDDEN], room[block * HIDDEN : 2 * block * HIDDEN]
+    decoded = room[2 * block * HIDDEN :].reshape((block, 4))
+    for start in range(0, len(points), block):
+        count = min(block, len(points) - start)
+        decode_points(field, points, start, count, hidden, other, decoded)
+        out[start : start + count] = decoded[:count]

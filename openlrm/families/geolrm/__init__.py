@@ -1,0 +1,1 @@
+"""The GeoLRM family: posed pictures to 3D Gaussians (Zhang et al., 2024)."""

@@ -1,0 +1,111 @@
+"""Training items of a GeoLRM: views apart from each other, depth, and which cells are occupied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from openlrm.cameras import Camera
+from openlrm.datasets import Item, TrainItems
+from openlrm.datasets.depth import has_depth, read_depth, resize_nearest
+from openlrm.datasets.objaverse import ObjaverseObject
+from openlrm.errors import UserError
+from openlrm.families.geolrm.occupancy import occupied_cells, pack_cells, read_cells
+from openlrm.families.geolrm.options import GeoLRMDataConfig
+
+
+@dataclass(frozen=True)
+class GeoItem(Item):
+    """An `Item` whose source views are all its views, those to be given first.
+
+    Depths are along the viewing axis, in the scene's units.
+
+    Attributes:
+        occupancy: cells as bits, see `openlrm.families.geolrm.occupancy.pack_cells`; None where nobody asks.
+    """
+
+    occupancy: np.ndarray | None = None
+
+
+class GeoItems(TrainItems):
+    """`TrainItems` of GeoLRM.
+
+    Args:
+        config: see `GeoLRMDataConfig`.
+        seed: of every draw.
+        grid: cells a side.
+        voxels: see `openlrm.families.geolrm.cells.cells_of_points`.
+        cells: whether items carry the true occupancy.
+        depth: whether items carry depth.
+        uids: these objects alone.
+    """
+
+    def __init__(
+        self,
+        config: GeoLRMDataConfig,
+        seed: int,
+        grid: int,
+        voxels: str,
+        cells: bool,
+        depth: bool,
+        uids: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(config, seed, uids, sources=config.sample_side_views + 1)
+        self.grid, self.voxels, self.cells, self.depth = grid, voxels, cells, depth
+        self._bits: dict[int, np.ndarray] = {}
+
+    def _draw_views(self, source: ObjaverseObject, rng: np.random.Generator) -> np.ndarray:
+        """Drawn views, each of the first half in the direction farthest from those before it."""
+        drawn = super()._draw_views(source, rng)
+        allowed = self.config.source_views or np.setdiff1d(np.arange(len(source)), self.config.held_out_views)
+        centers = np.stack([source.read_pose(int(view))[:, 3] for view in allowed])
+        directions = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+        spread = [int(drawn[0])]
+        nearest = directions @ directions[list(allowed).index(spread[0])]
+        while len(spread) < min((len(drawn) + 1) // 2, len(allowed)):
+            nearest[np.isin(allowed, spread)] = np.inf
+            spread.append(int(allowed[int(np.argmin(nearest))]))
+            nearest = np.maximum(nearest, directions @ directions[list(allowed).index(spread[-1])])
+        rest = [int(view) for view in drawn if view not in spread]
+        return np.array((spread + rest)[: len(drawn)])
+
+    def _completed(self, item: Item, number: int, source: ObjaverseObject, views: np.ndarray) -> GeoItem:
+        made = GeoItem(**vars(item))
+        if self.cells:
+            made = replace(made, occupancy=self._occupancy(number, source))
+        return replace(made, depths=self._depths(source, views, item)) if self.depth else made
+
+    def _occupancy(self, number: int, source: ObjaverseObject) -> np.ndarray:
+        if number not in self._bits:
+            root = self.config.occupancy
+            if root is not None:
+                cells = read_cells(root, source.uid, self.grid)
+            elif has_depth(source):
+                cells = occupied_cells(source, self.grid, self.voxels)
+            else:
+                hint = "render.objaverse maps=[depth] makes depth maps, data.occupancy=DIR names the output of "
+                raise UserError("no occupancy and no depth maps", source.folder, f"{hint}prepare.occupancy")
+            self._bits[number] = pack_cells(cells, self.grid)
+        return self._bits[number]
+
+    def _depths(self, source: ObjaverseObject, views: np.ndarray, item: Item) -> np.ndarray | None:
+        """(M, 1, R, R) of the regions; None for an object without maps."""
+        if not has_depth(source):
+            return None
+        side, region = int(item.sizes[0]), item.images.shape[-1]
+        depths = []
+        for view, (row, column) in zip(views, item.anchors.astype(int), strict=True):
+            depth = resize_nearest(read_depth(source, int(view)), side)
+            depths.append(depth[None, row : row + region, column : column + region])
+        return np.stack(depths)
+
+
+def region_cameras(cameras: Camera, anchors: np.ndarray, sizes: np.ndarray, region: int) -> Camera:
+    """Cameras of the regions of pictures: their lenses over the region's sides."""
+    scale = (np.asarray(sizes, np.float32) / region)[..., None]
+    lens = cameras.intrinsics * scale
+    lens[..., 2] -= anchors[..., 1] / region
+    lens[..., 3] -= anchors[..., 0] / region
+    return Camera(cameras.c2w, lens)

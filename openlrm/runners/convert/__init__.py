@@ -1,0 +1,1 @@
+"""Runners between the project's layout and other programs' formats."""
