@@ -263,11 +263,11 @@ def facts(device: str) -> dict[str, Any]:
 
 def write(folder: Path, known: dict[str, Any], entries: Sequence[Entry]) -> None:
     """`folder`/acceptance.json and `folder`/acceptance.html."""
-    rows = [(e.part, e.name, e.status, e.text, f"{e.seconds:.1f} s") for e in entries]
+    rows = [(f"{e.part}: {e.name}", f"{e.status}: {e.text} ({e.seconds:.1f} s)") for e in entries]
     frame = folder / "frame.png"
     parts = [
         markup.note("Attach this page and acceptance.json to a report."),
-        markup.table(["part", "what", "", "found", "took"], rows, words=True),
+        markup.table(["what", "found"], rows, words=True),
         markup.picture(frame, 400, "A frame of the golden model, whose weights are random") if frame.is_file() else "",
         markup.heading("Machine"),
         markup.table([], known.items(), words=True),

@@ -23,6 +23,9 @@ class DoctorConfig:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    device_id: Optional[int] = option(  # noqa: UP045
+        None, "number of the Ascend NPU; the first without it, under msrun one for each worker", minimum=0
+    )
     mode: Optional[int] = option(None, "1 PyNative alone, 0 graph alone; both without it", choices=[0, 1])  # noqa: UP045
     acceptance: Optional[str] = option(  # noqa: UP045
         None, "folder for a longer report of what the device does, to attach to a bug report, instead of the checks"
@@ -65,7 +68,7 @@ class Doctor(Runner):
         report.check("video", checks.check_codec)
         if cfg.hub:
             report.check("hub", checks.check_hub)
-        if report.check("device", checks.check_device, cfg.device_target).status != "problem":
+        if report.check("device", checks.check_device, cfg.device_target, cfg.device_id).status != "problem":
             report.check("speed", checks.check_speed)
             self._check_families(report)
         return report.finish()
@@ -77,7 +80,7 @@ class Doctor(Runner):
 
         check_output(folder / "acceptance.json")
         folder.mkdir(parents=True, exist_ok=True)
-        device = setup_device(self.config.device_target)
+        device = setup_device(self.config.device_target, device_id=self.config.device_id)
         entries = Acceptance(device, folder.resolve(), sizes_of(device)).run()
         write(folder, facts(device), entries)
         print(f"wrote {folder}/acceptance.json and acceptance.html")
