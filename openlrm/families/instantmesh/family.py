@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openlrm.families.family import Family, Preset
 from openlrm.families.instantmesh.config import MESH, InstantMeshConfig
 from openlrm.families.instantmesh.options import TrainInstantMeshConfig
-from openlrm.families.instantmesh.presets import PRESETS, SOURCE_SIZE
+from openlrm.families.instantmesh.presets import INPUTS, PRESETS, SOURCE_SIZE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,10 @@ class InstantMesh(Family):
     def source_size(self, config: dict[str, Any]) -> int | None:
         """Of an encoder that is written out its own; else that of the released models."""
         return (config.get("encoder") or {}).get("img_size", SOURCE_SIZE)
+
+    def inputs(self, model: ModelInstantMesh) -> int:
+        """As many as the released models were trained and measured with."""
+        return INPUTS
 
     def size_step(self, model: ModelInstantMesh) -> int:
         """Side of the encoder's patches."""

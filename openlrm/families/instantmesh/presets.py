@@ -8,6 +8,10 @@ SOURCE_SIZE = 320
 """Side in pixels of the pictures that the released models were trained on."""
 
 
+INPUTS = 6
+"""Views of an object that they were trained with."""
+
+
 def _config(kind: str, layers: int, channels: int, samples: int) -> dict:
     return {
         "kind": kind,
