@@ -65,11 +65,11 @@ def check_writable() -> Finding:
         return problem(f"cannot write to {Path.cwd()} ({error.strerror})", hint)
 
 
-def check_device(device_target: str | None) -> Finding:
+def check_device(device_target: str | None, device_id: int | None = None) -> Finding:
     """Choose the device as the other runners do."""
     from openlrm.ops import setup_device
 
-    device = setup_device(device_target)
+    device = setup_device(device_target, device_id=device_id)
     return ok(f"{device} ({'asked for' if device_target else 'chosen: the best there is'})")
 
 

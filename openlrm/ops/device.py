@@ -48,7 +48,7 @@ def ascend_available() -> bool:
     return bool(glob.glob("/dev/davinci[0-9]*")) and ms.hal.is_available("Ascend")
 
 
-def setup_device(device_target: str | None = None, mode: int = 1) -> str:
+def setup_device(device_target: str | None = None, mode: int = 1, device_id: int | None = None) -> str:
     """Select device and execution mode for this process; the device once, the mode as often as one likes.
 
     On a CPU the asynchronous PyNative pipeline is switched off: its two waiting threads spin and take half of a
@@ -57,6 +57,7 @@ def setup_device(device_target: str | None = None, mode: int = 1) -> str:
     Args:
         device_target: "Ascend", "CPU", or None: Ascend when there is one, CPU otherwise.
         mode: 0 graph, 1 PyNative.
+        device_id: number of the NPU; without it the first or, under msrun, this worker's. Nothing to a CPU.
 
     Returns:
         The device target in use.
@@ -78,7 +79,7 @@ def setup_device(device_target: str | None = None, mode: int = 1) -> str:
             "device_target=Ascend, but no Ascend NPU was found",
             hint="use device_target=CPU, or check the driver and CANN installation (npu-smi info)",
         )
-    _select(device_target)
+    _select(device_target, device_id)
     if ms.get_context("mode") != mode:
         ms.set_context(mode=mode)
     return device_target
@@ -88,12 +89,15 @@ _selected: list[str] = []
 """The device that `setup_device` has selected, once it has."""
 
 
-def _select(device_target: str) -> None:
+def _select(device_target: str, device_id: int | None) -> None:
     """Tell MindSpore its device, once: when it has begun to work it refuses to hear even the same again."""
     if not _selected:
         in_use = ms.get_context("device_target")
         try:
-            ms.set_device(device_target)
+            if device_id is None or device_target == "CPU":
+                ms.set_device(device_target)
+            else:
+                ms.set_device(device_target, device_id)
         except RuntimeError as error:
             # No fault where the caller has worked with MindSpore before, on the same device.
             if in_use != device_target:
@@ -105,6 +109,9 @@ def _select(device_target: str) -> None:
         _selected.append(device_target)
         if device_target == "CPU":
             ms.runtime.launch_blocking()
+        else:
+            # float32 convolutions would be rounded to HF32, 11 bits, by CANN's default.
+            ms.device_context.ascend.op_precision.conv_allow_hf32(False)
     elif _selected[0] != device_target:
         raise UserError(
             f"device_target={device_target}, but this process works on {_selected[0]}", hint="start another process"

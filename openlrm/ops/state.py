@@ -19,3 +19,13 @@ def inference_state(cell: nn.Cell) -> Iterator[None]:
         yield
     finally:
         cell.set_train(True)
+
+
+@contextmanager
+def training_state(cell: nn.Cell) -> Iterator[None]:
+    """Have a Cell in training state for the length of the block, and in inference state after it."""
+    cell.set_train(True)
+    try:
+        yield
+    finally:
+        cell.set_train(False)

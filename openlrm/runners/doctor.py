@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from openlrm.config import option
 from openlrm.runners.base import Runner
+from openlrm.utils.paths import check_output
 
 if TYPE_CHECKING:
     from openlrm.doctor import Report
@@ -21,7 +23,13 @@ class DoctorConfig:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    device_id: Optional[int] = option(  # noqa: UP045
+        None, "number of the Ascend NPU; the first without it, under msrun one for each worker", minimum=0
+    )
     mode: Optional[int] = option(None, "1 PyNative alone, 0 graph alone; both without it", choices=[0, 1])  # noqa: UP045
+    acceptance: Optional[str] = option(  # noqa: UP045
+        None, "folder for a longer report of what the device does, to attach to a bug report, instead of the checks"
+    )
     hub: bool = option(True, "ask whether the Hugging Face hub can be reached")
 
 
@@ -33,13 +41,19 @@ class Doctor(Runner):
         "Check this machine in under a minute: packages, device, the numbers of every stage of a miniature model, "
         "video and mesh output, the hub. The exit code is 1 when there is a problem."
     )
-    examples = ("python -m openlrm.launch doctor", "python -m openlrm.launch doctor mode=1 hub=false")
+    examples = (
+        "python -m openlrm.launch doctor",
+        "python -m openlrm.launch doctor mode=1 hub=false",
+        "python -m openlrm.launch doctor --acceptance outputs/acceptance",
+    )
 
     def run(self) -> int:
         """Print the findings; the exit code is 1 when one of them is a problem."""
         from openlrm.doctor import Report, checks, packages
 
         cfg = self.config
+        if cfg.acceptance is not None:
+            return self._accept(Path(cfg.acceptance))
         report = Report()
         report.check("python", checks.check_python)
         report.check("system", checks.check_system)
@@ -54,10 +68,23 @@ class Doctor(Runner):
         report.check("video", checks.check_codec)
         if cfg.hub:
             report.check("hub", checks.check_hub)
-        if report.check("device", checks.check_device, cfg.device_target).status != "problem":
+        if report.check("device", checks.check_device, cfg.device_target, cfg.device_id).status != "problem":
             report.check("speed", checks.check_speed)
             self._check_families(report)
         return report.finish()
+
+    def _accept(self, folder: Path) -> int:
+        """The longer report; the exit code is 1 when there is a problem in it."""
+        from openlrm.doctor.acceptance import Acceptance, facts, sizes_of, write
+        from openlrm.ops import setup_device
+
+        check_output(folder / "acceptance.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        device = setup_device(self.config.device_target, device_id=self.config.device_id)
+        entries = Acceptance(device, folder.resolve(), sizes_of(device)).run()
+        write(folder, facts(device), entries)
+        print(f"wrote {folder}/acceptance.json and acceptance.html")
+        return int(any(entry.status == "problem" for entry in entries))
 
     def _check_families(self, report: Report) -> None:
         from openlrm.doctor.golden import check_files

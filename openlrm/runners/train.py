@@ -59,7 +59,7 @@ class Train(Runner):
 
         if not cfg.dry_run and cfg.saver.resume is None:
             check_output(Path(cfg.saver.output_path) / cfg.saver.name / "TIME")
-        device = setup_device(cfg.device_target, cfg.mode)
+        device = setup_device(cfg.device_target, cfg.mode, cfg.device_id)
         world = setup_world(cfg.use_parallel)
         folder = resumed_folder(cfg, world)
         resumed = folder is not None

@@ -184,6 +184,9 @@ class RunConfig:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    device_id: Optional[int] = option(  # noqa: UP045
+        None, "number of the Ascend NPU; the first without it, under msrun one for each worker", minimum=0
+    )
     mode: int = option(1, "1 PyNative, 0 graph", choices=[0, 1])
     dry_run: bool = option(False, "print the config, sizes, memory and time of the run, and stop; writes nothing")
 

@@ -24,6 +24,7 @@ _NO_CALLS = re.compile(r"ms\.(b?float\d+|u?int\d+|bool_|dtype|PYNATIVE_MODE|GRAP
 # Of the process, not of a device: documentation of these names no platforms.
 _NO_KERNELS = {
     "ms.ParameterTuple",
+    "ms.device_context.ascend.op_precision.conv_allow_hf32",
     "ms.Tensor",
     "ms.get_context",
     "ms.hal.is_available",

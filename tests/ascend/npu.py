@@ -112,6 +112,11 @@ def _conv2d(self, x, weight) -> None:
     need(self.group == 1, "Conv2D: groups on Ascend are depthwise alone")
 
 
+def _conv2d_function(input, weight, bias=None, stride=1, pad_mode="valid", padding=0, dilation=1, groups=1) -> None:
+    need(pad_mode == "valid", "conv2d: pad_mode will be removed")
+    formats("conv2d", (input, weight), (ms.float16, ms.float32))
+
+
 def _max_pool(self, x) -> None:
     formats("MaxPool", (x,), (ms.float16, ms.float32))
     need(x.ndim == 4, f"MaxPool: rank {x.ndim}")
@@ -160,6 +165,7 @@ RULES: dict[str, Callable[..., None]] = {
     "ops.LayerNorm": _layer_norm,
     "ops.BiasAdd": _bias_add,
     "ops.Conv2D": _conv2d,
+    "ops.conv2d": _conv2d_function,
     "ops.MaxPool": _max_pool,
     "ops.Adam": _adam,
     "ops.Assign": _assign,

@@ -46,14 +46,28 @@ def test_modes():
 )
 def test_the_best_device_is_chosen(files, opens, expected, monkeypatch):
     """An Ascend needs its device file and a driver that MindSpore can open."""
-    chosen = []
+    chosen, rounding = [], []
     monkeypatch.setattr(device.glob, "glob", lambda pattern: files)
     monkeypatch.setattr(ms.hal, "is_available", lambda target: opens)
     monkeypatch.setattr(ms, "set_device", chosen.append)
     monkeypatch.setattr(device, "_selected", [])
+    monkeypatch.setattr(ms.device_context.ascend.op_precision, "conv_allow_hf32", rounding.append)
     assert setup_device() == expected
     assert setup_device() == expected
     assert chosen == [expected], "MindSpore is told once"
+    assert rounding == ([False] if expected == "Ascend" else []), "float32 convolutions stay float32"
+
+
+@pytest.mark.parametrize(("target", "arguments"), [("Ascend", ("Ascend", 3)), ("CPU", ("CPU",))])
+def test_the_npu_can_be_chosen(target, arguments, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(device.glob, "glob", lambda pattern: ["x"])
+    monkeypatch.setattr(ms.hal, "is_available", lambda target: True)
+    monkeypatch.setattr(ms, "set_device", lambda *given: chosen.append(given))
+    monkeypatch.setattr(device, "_selected", [])
+    monkeypatch.setattr(ms.device_context.ascend.op_precision, "conv_allow_hf32", lambda value: None)
+    assert setup_device(target, device_id=3) == target
+    assert chosen == [arguments]
 
 
 def test_another_device_in_the_same_process(monkeypatch):

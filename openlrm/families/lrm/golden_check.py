@@ -14,6 +14,7 @@ from mindspore import Tensor, nn
 from openlrm.errors import UserError
 from openlrm.families.lrm.model import ModelLRM
 from openlrm.losses import pixel_loss, total_variation
+from openlrm.ops.state import training_state
 
 # Relative to an array's largest value. Other kernels sum in another order; the renderer's clamps and bins amplify
 # that in the gradients.
@@ -69,16 +70,13 @@ class GoldenCase:
     @cached_property
     def training_pass(self) -> tuple[Computed, Computed]:
         """Losses, and the gradient of every parameter."""
-        cell = _GoldenLoss(self.model)
+        cell = GoldenLoss(self.model)
         names, weights = zip(*self.model.parameters_and_names(), strict=True)
         keys = ("image", "source_camera", *_RENDER_INPUTS, "target")
-        cell.set_train(True)
-        try:
+        with training_state(cell):
             values, gradients = ms.value_and_grad(cell, None, ms.ParameterTuple(weights), has_aux=True)(
                 *(self.tensor(key) for key in keys)
             )
-        finally:
-            cell.set_train(False)
         losses = dict(zip(("loss", "loss_pixel", "loss_tv"), _numpy(*values), strict=True))
         return losses, {f"grad/{name}": value for name, value in zip(names, _numpy(*gradients), strict=True)}
 
@@ -87,15 +85,16 @@ class GoldenCase:
         return Tensor(self.arrays[key])
 
 
-class _GoldenLoss(nn.Cell):
-    """MSE + 5e-4 TV of the whole model, as the golden losses were made."""
+class GoldenLoss(nn.Cell):
+    """MSE + 5e-4 TV of the whole model on regions, as the golden losses were made."""
 
-    def __init__(self, model):
+    def __init__(self, model: ModelLRM, region: int = _REGION):
         super().__init__()
-        self.model = model
+        self.model, self.region = model, region
 
     def construct(self, image, camera, cameras, anchors, resolutions, backgrounds, noise, u, target):
-        out = self.model(image, camera, cameras, anchors, resolutions, backgrounds, _REGION, noise, u)
+        """Loss, and its two parts."""
+        out = self.model(image, camera, cameras, anchors, resolutions, backgrounds, self.region, noise, u)
         pixel, tv = pixel_loss(out["images_rgb"], target), total_variation(out["planes"])
         return pixel + 5e-4 * tv, pixel, tv
 
@@ -161,6 +160,24 @@ def check_stage(case: GoldenCase, stage: str) -> tuple[str, float, float]:
     }
     worst = max(differences, key=differences.get)
     return worst, differences[worst], GRADIENT_TOLERANCE if stage == "gradients" else VALUE_TOLERANCE
+
+
+def golden_curve(case: GoldenCase, steps: int) -> np.ndarray:
+    """Losses of so many steps of AdamW at a rate of 4e-4 on the golden batch; the case's model is trained."""
+    from openlrm.training.optim import AdamW, variable
+
+    model, cell = case.model, GoldenLoss(case.model)
+    weights = ms.ParameterTuple(model.get_parameters())
+    optimizer = AdamW(weights, (0.9, 0.95), 1e-8, 0.05)
+    inputs = [case.tensor(key) for key in ("image", "source_camera", *_RENDER_INPUTS, "target")]
+    losses = []
+    with training_state(cell):
+        gradient = ms.value_and_grad(cell, None, weights, has_aux=True)
+        for step in range(steps):
+            (loss, _, _), gradients = gradient(*inputs)
+            losses.append(float(loss.asnumpy()))
+            optimizer.step(variable(gradients), 4e-4, step)
+    return np.array(losses)
 
 
 def relative_difference(computed: np.ndarray, expected: np.ndarray) -> float:

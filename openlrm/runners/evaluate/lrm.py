@@ -71,7 +71,7 @@ class EvalLRM(Runner):
             folder = folder.with_name(f"{folder.name}+{Path(cfg.adapter).resolve().name}")
         if not cfg.dry_run:
             check_output(folder / "metrics.json")
-        device = setup_device(cfg.device_target, cfg.mode)
+        device = setup_device(cfg.device_target, cfg.mode, cfg.device_id)
         world = setup_world()
         reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter, precision=cfg.precision)
         if cfg.dry_run:

@@ -32,6 +32,9 @@ class ExportMindirConfig:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    device_id: Optional[int] = option(  # noqa: UP045
+        None, "number of the Ascend NPU; the first without it, under msrun one for each worker", minimum=0
+    )
     logger: str = option("info", "least severity of the messages shown", choices=list(LEVELS))
 
 
@@ -57,7 +60,7 @@ class ExportMindir(Runner):
         located = locate_model(cfg.model_name)
         target = Path(cfg.output) if cfg.output else Path("dumps") / located.results / "mindir"
         check_output(target / "graphs.json")
-        device = setup_device(cfg.device_target, 0)
+        device = setup_device(cfg.device_target, 0, cfg.device_id)
         loaded = Reconstructor.load(located, cfg.source_size)
         graphs = loaded.family.graphs(loaded.model, loaded.source_size, cfg.points)
         if not graphs:

@@ -55,7 +55,7 @@ class FitTriplane(Runner):
         views = self._read_views()
         if cfg.kept_views >= len(views):
             raise UserError(f"kept_views={cfg.kept_views}, but the object has {len(views)} views", cfg.uid)
-        logger.info("device %s, mode %d", setup_device(cfg.device_target, cfg.mode), cfg.mode)
+        logger.info("device %s, mode %d", setup_device(cfg.device_target, cfg.mode, cfg.device_id), cfg.mode)
         kept = np.round((np.arange(cfg.kept_views) + 0.5) * len(views) / max(cfg.kept_views, 1)).astype(int)
         fitted = np.setdiff1d(np.arange(len(views)), kept)
         weights = (cfg.mask_weight, cfg.tv_weight, cfg.plane_rate, cfg.decoder_rate)

@@ -60,6 +60,9 @@ class _InferOptions:
     device_target: Optional[str] = option(  # noqa: UP045
         None, "Ascend or CPU; Ascend when there is one without it", choices=["Ascend", "CPU"]
     )
+    device_id: Optional[int] = option(  # noqa: UP045
+        None, "number of the Ascend NPU; the first without it, under msrun one for each worker", minimum=0
+    )
     renderer: str = option(
         "auto",
         "host: compiled loops on the CPU; device: MindSpore's kernels; auto: what is faster here",

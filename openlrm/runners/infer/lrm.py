@@ -45,7 +45,7 @@ class InferLRM(Runner):
         from openlrm.ops import setup_device
         from openlrm.parallel import setup_world
 
-        device = setup_device(cfg.device_target, cfg.mode)
+        device = setup_device(cfg.device_target, cfg.mode, cfg.device_id)
         self.world = setup_world()
         found = "asked for" if cfg.device_target else "chosen: the best there is"
         logger.info("device %s (%s), mode %d (%s)", device, found, cfg.mode, "graph" if cfg.mode == 0 else "PyNative")

@@ -15,17 +15,16 @@ from openlrm.training.update import Update
 pytestmark = pytest.mark.slow
 
 # PyTorch itself in float32 leaves its float64 curve: by 1.8e-3 of the loss with seed 11 (from the seventh step on), by
-# 5e-5 and 1.3e-4 with the others. Adam's first steps divide gradients by their own size, and draws that change their
-# bin move a sample: rounding becomes that much, and two float32 programs differ by as much as each from float64. (This
-# is where the 6e-4 between the two came from that a fixed limit of 5e-4 refused.) So float64 is the measure, and a
-# program may leave it by a few times what the other's float32 does.
-TIMES_OF_FLOAT32 = 4
+# 5e-5 and 1.3e-4 with the others. Adam's first steps divide gradients by their own size, and a draw that falls into
+# another bin moves a sample: that is what rounding becomes, differently on every machine. (The 6e-4 between two float32
+# programs, which a limit of 5e-4 refused, was this.) So float64 is the measure, and over the seeds together we may
+# leave it by twice as much as PyTorch's float32 does at most, and four times as much in the middle.
+MOST, MIDDLE = 2, 4
 # The first loss has no step behind it.
 FIRST = 1e-6
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_losses_of_twenty_steps(seed, peer, mini_config, pynative, task_of, record_property):
+def losses_of(seed, peer, mini_config, task_of) -> np.ndarray:
     model = first_model(mini_config, seed)
     stored = "MindSpore draws other first weights than those of the stored curves: run make_peer.py"
     assert checksum(model) == peer[f"curve{seed}/weights"], stored
@@ -39,11 +38,20 @@ def test_losses_of_twenty_steps(seed, peer, mini_config, pynative, task_of, reco
         scheduler=SchedulerConfig(scheduler="cosine", warmup_steps=4, end_learning_rate=0.0),
     )
     update = Update(task, task.config.train, STEPS)
-    losses = np.array([update([batch], step).parts["loss"] for step, batch in enumerate(draw_batches(seed))])
-    exact, rounded = peer[f"curve{seed}/float64"], peer[f"curve{seed}/float32"]
-    ours, theirs = np.abs(losses / exact - 1), np.abs(rounded / exact - 1)
+    return np.array([update([batch], step).parts["loss"] for step, batch in enumerate(draw_batches(seed))])
+
+
+def test_losses_of_twenty_steps(peer, mini_config, pynative, task_of, record_property):
+    ours, theirs = [], []
+    for seed in SEEDS:
+        exact, rounded = peer[f"curve{seed}/float64"], peer[f"curve{seed}/float32"]
+        assert len(exact) == STEPS
+        ours.append(np.abs(losses_of(seed, peer, mini_config, task_of) / exact - 1))
+        theirs.append(np.abs(rounded / exact - 1))
+        print(f"seed {seed}: {ours[-1].max():.1e} from float64, PyTorch in float32 {theirs[-1].max():.1e}")
+    ours, theirs = np.array(ours), np.array(theirs)
     record_property("largest relative deviation", float(ours.max()))
-    print(f"seed {seed}: {ours.max():.1e} from float64, PyTorch in float32 {theirs.max():.1e}")
-    assert len(exact) == STEPS
-    assert ours[0] < FIRST
-    assert ours.max() < TIMES_OF_FLOAT32 * theirs.max()
+    print(f"middle: {np.median(ours):.1e}, PyTorch's {np.median(theirs):.1e}")
+    assert ours[:, 0].max() < FIRST
+    assert ours.max() < MOST * theirs.max()
+    assert np.median(ours) < MIDDLE * np.median(theirs)
