@@ -9,7 +9,7 @@ import numpy as np
 
 from openlrm.cameras import Camera
 from openlrm.datasets import Item, TrainItems
-from openlrm.datasets.depth import has_depth, read_depth, resize_nearest
+from openlrm.datasets.maps import DEPTH, has_map, read_depth, regions_of
 from openlrm.datasets.objaverse import ObjaverseObject
 from openlrm.errors import UserError
 from openlrm.families.geolrm.occupancy import occupied_cells, pack_cells, read_cells
@@ -85,14 +85,9 @@ class GeoItems(TrainItems):
 
     def _depths(self, source: ObjaverseObject, views: np.ndarray, item: Item) -> np.ndarray | None:
         """(M, 1, R, R) of the regions; None for an object without maps."""
-        if not has_depth(source):
+        if not has_map(source, DEPTH):
             return None
-        side, region = int(item.sizes[0]), item.images.shape[-1]
-        depths = []
-        for view, (row, column) in zip(views, item.anchors.astype(int), strict=True):
-            depth = resize_nearest(read_depth(source, int(view)), side)
-            depths.append(depth[None, row : row + region, column : column + region])
-        return np.stack(depths)
+        return regions_of(item, views, lambda view: read_depth(source, view))
 
 
 def true_cells(source: ObjaverseObject, root: str | None, grid: int, voxels: str) -> np.ndarray:
@@ -109,7 +104,7 @@ def true_cells(source: ObjaverseObject, root: str | None, grid: int, voxels: str
     """
     if root is not None:
         return read_cells(root, source.uid, grid)
-    if not has_depth(source):
+    if not has_map(source, DEPTH):
         hint = (
             "render.objaverse maps=[depth] makes depth maps, data.occupancy=DIR names the output of prepare.occupancy"
         )

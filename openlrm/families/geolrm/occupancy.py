@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from openlrm.cameras import Camera
-from openlrm.datasets.depth import read_depth, surface_points
+from openlrm.datasets.maps import read_depth, surface_points
 from openlrm.datasets.objaverse import ObjaverseObject
 from openlrm.datasets.storage import open_place
 from openlrm.errors import UserError

@@ -9,6 +9,7 @@ from mindspore import Tensor, nn
 
 from openlrm.cameras import Camera
 from openlrm.datasets import Item
+from openlrm.datasets.maps import MapItems
 from openlrm.errors import UserError
 from openlrm.families.family import Family
 from openlrm.families.instantmesh.augment import augment, noisy_records
@@ -161,6 +162,8 @@ class SurfaceTask(PosedTask):
             raise UserError("stage=2 renders on white", "config", "give data.backgrounds=[1]")
         super().__init__(family, config, world, model)
         self._told = False
+        if config.train.loss.depth_weight or config.train.loss.normal_weight:
+            self.items = MapItems(config.data, config.seed, self.items.uids, self.items.sources)
 
     def reconstruct(self, pictures: np.ndarray, cameras: Camera) -> Representation:
         """The surface of pictures (K, H, W, 4); without one, what a guard puts in its place."""
