@@ -14,7 +14,7 @@ from mindspore import Tensor, nn
 
 from openlrm.errors import UserError
 from openlrm.ops.half import few_rows, has_half_products, pack_half, product_half
-from openlrm.ops.host.arrays import check_array, scratch
+from openlrm.ops.host.arrays import check_array, scratch, scratch_pairs
 from openlrm.ops.host.sizes import WIDTH
 from openlrm.ops.panels import NO_BIAS, check_panels, over_rows, pack_tiles, panels, to_panels, to_rows
 from openlrm.utils.threads import host_threads, spread
@@ -129,7 +129,7 @@ def attend_heads(heads: list[tuple[np.ndarray, ...]], half: bool = False) -> Non
         start = task % parts * rows
         given = q, k, v, np.float32(WIDTH**-0.5), start, min(start + rows, queries), out, logarithms
         if half:
-            attend_pairs(*given, scratch(padded(keys)).view(np.int32))
+            attend_pairs(*given, scratch_pairs(padded(keys)))
         else:
             attend(*given, scratch(2 * padded(keys)))
 

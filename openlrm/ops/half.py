@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from openlrm.ops.host.arrays import aligned_array, check_array, scratch, widened
+from openlrm.ops.host.arrays import aligned_array, check_array, scratch_pairs, widened
 from openlrm.ops.host.sizes import WIDTH
 from openlrm.ops.panels import NO_BIAS, check_panels, over_rows, pack_tiles
 from openlrm.utils.logging import get_logger
@@ -122,7 +122,7 @@ def product_half(
     from openlrm.ops.host.bf16 import multiply_pairs
 
     def work(first: int, last: int) -> None:
-        room = scratch((last - first) * weight.inputs // 2).view(np.int32)
+        room = scratch_pairs((last - first) * weight.inputs // 2)
         multiply_pairs(*options, first, last, out, room)
 
     over_rows(work, x)

@@ -28,6 +28,11 @@ def scratch(count: int) -> np.ndarray:
     return _kept.room[:count]
 
 
+def scratch_pairs(count: int) -> np.ndarray:
+    """The same room as (count,) int32, each a pair of bfloat16."""
+    return scratch(count).view(np.int32)
+
+
 def host_array(tensor: Tensor) -> np.ndarray:
     """The tensor's numbers as a C-contiguous array, without a copy where it is one.
 
