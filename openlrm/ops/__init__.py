@@ -13,7 +13,7 @@ from openlrm.ops.hartley import hartley
 from openlrm.ops.layers import AddBias, LayerNorm, Linear, SiLU, gelu, linear, silu
 from openlrm.ops.numeric import add_to, assign, searchsorted_right, sort_by_depth, square_sum, take_along_rays
 from openlrm.ops.precision import set_precision
-from openlrm.ops.primitives import batch_matmul
+from openlrm.ops.primitives import batch_matmul, scatter_nd
 from openlrm.ops.sampling import build_table, sample_table
 from openlrm.ops.state import inference_state
 
@@ -42,6 +42,7 @@ __all__ = [
     "project_output",
     "renders_on_host",
     "sample_table",
+    "scatter_nd",
     "searchsorted_right",
     "set_precision",
     "setup_device",

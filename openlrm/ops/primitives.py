@@ -40,6 +40,12 @@ def unstack(count: int) -> ops.Unstack:
 
 
 @cache
+def scatter_nd() -> ops.ScatterNd:
+    """Rows put into zeros; those of one place are added."""
+    return ops.ScatterNd()
+
+
+@cache
 def assign() -> ops.Assign:
     """A parameter takes a tensor's numbers."""
     return ops.Assign()

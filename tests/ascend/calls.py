@@ -26,6 +26,7 @@ _NO_KERNELS = {
     "ms.ParameterTuple",
     "ms.device_context.ascend.op_precision.conv_allow_hf32",
     "ms.Tensor",
+    "ms.export",
     "ms.get_context",
     "ms.hal.is_available",
     "ms.runtime.launch_blocking",

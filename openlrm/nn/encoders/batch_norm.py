@@ -4,6 +4,8 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from openlrm.ops import assign
+
 
 class BatchNorm(nn.Cell):
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel (Ioffe and Szegedy, 2015).
@@ -35,5 +37,5 @@ class BatchNorm(nn.Cell):
         unbiased = ops.stop_gradient(variance) * (rows / max(rows - 1, 1))
         new_mean = self.running_mean + self.momentum * (ops.stop_gradient(mean) - self.running_mean)
         new_var = self.running_var + self.momentum * (unbiased - self.running_var)
-        ops.assign(self.running_mean, new_mean)
-        ops.assign(self.running_var, new_var)
+        assign(self.running_mean, new_mean)
+        assign(self.running_var, new_var)

@@ -31,8 +31,8 @@ def project_points(points: Tensor, intrinsics: Tensor, c2w: Tensor) -> Tensor:
         return (offsets * c2w[:, :, :3, axis].expand_dims(2)).sum(-1)
 
     x, y, depth = along(0), along(1), -along(2)
-    near = ops.select(depth < 0, ops.full_like(depth, -_LEAST_DEPTH), ops.full_like(depth, _LEAST_DEPTH))
-    depth = ops.select(ops.abs(depth) < _LEAST_DEPTH, near, depth)
+    near = ops.where(depth < 0, ops.full_like(depth, -_LEAST_DEPTH), ops.full_like(depth, _LEAST_DEPTH))
+    depth = ops.where(ops.abs(depth) < _LEAST_DEPTH, near, depth)
     fx, fy, cx, cy = (intrinsics[:, :, i, j].expand_dims(2) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     return ops.stack([cx + fx * x / depth, cy - fy * y / depth], axis=-1)
 

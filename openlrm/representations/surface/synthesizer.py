@@ -15,7 +15,7 @@ from openlrm.geometry.flexicubes_mesh import FlexiMesh, flexicubes
 from openlrm.geometry.sdf import displace, grid_points, guard_surface, require_surface
 from openlrm.geometry.surface import SurfaceViews, render_surface
 from openlrm.geometry.topology import Topology, find_topology
-from openlrm.ops import build_table, renders_on_host
+from openlrm.ops import build_table, renders_on_host, scatter_nd
 from openlrm.ops.host.arrays import host_array
 from openlrm.representations.surface.heads import CORNERS, GeometryDecoder
 from openlrm.representations.surface.host import HostHead
@@ -111,7 +111,7 @@ class SurfaceSynthesizer(nn.Cell):
         near = ops.where((near < 0) == (known < 0), near, known)
         index = Tensor(inner.astype(np.int32)[:, None])
         sdf = ops.tensor_scatter_update(Tensor(far.reshape(-1)), index, near).reshape(far.shape)
-        raw = ops.scatter_nd(index, self.decoder.offsets(features), (far.size, 3)).reshape(self.grid.shape)
+        raw = scatter_nd()(index, self.decoder.offsets(features), (far.size, 3)).reshape(self.grid.shape)
         weights = self.decoder.weights(features, np.searchsorted(inner, _corners(topology)))
         points = displace(Tensor(self.grid.copy()), raw)
         return Geometry(sdf, points, weights, topology, ops.zeros((), sdf.dtype), False)
