@@ -100,8 +100,11 @@ def test_deferred_training(twice):
     assert record.seen["ops.grid_sample"]
 
 
-def test_inference(twice):
+@pytest.mark.parametrize(("precision", "most", "mean"), [("fp32", 1, 0.1), ("auto", 20, 1)])
+def test_inference(twice, precision, most, mean):
+    """In float32; and with bfloat16 products on the NPU, whose rounding moves samples of a steep random field."""
     command = ["infer.lrm", f"model_name={GOLDEN}", f"image_input={MUG}", "source_size=56", "device_target=CPU"]
+    command.append(f"precision={precision}")
     sizes = [
         "render_size=24",
         "render_views=2",
@@ -116,11 +119,12 @@ def test_inference(twice):
     assert names[0] == names[1] and len(names[0]) == 2
     for name in names[0]:
         ours, theirs = (iio.imread(folder / name).astype(int) for folder in (folders[1], folders[0]))
-        assert np.abs(ours - theirs).max() <= 1, "a step of 8 bits"
+        assert np.abs(ours - theirs).max() <= most and np.abs(ours - theirs).mean() <= mean, "in steps of 8 bits"
     assert record.seen["ops.grid_sample"] and record.seen["ops.sort"]
 
 
-def test_evaluation(twice, tmp_path):
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-3), ("auto", 0.05)])
+def test_evaluation(twice, tmp_path, precision, allowed):
     sample, data = REPO / "assets" / "sample_object" / "food_dinner", tmp_path / "data"
     for part in ("rgba", "pose"):
         (data / "food" / part).mkdir(parents=True)
@@ -130,8 +134,9 @@ def test_evaluation(twice, tmp_path):
             shutil.copy(sample / name, data / "food" / name)
     (data / "meta.json").write_text('["food"]')
     command = ["eval.lrm", f"model_path={GOLDEN}", "source_size=56", "render_size=16", "lpips_backbone=none"]
+    command.append(f"precision={precision}")
     folders, record = twice([*command, "device_target=CPU", f"data_root={data}", "output_path=OUT"])
     results = [json.loads(next(folder.rglob("metrics.json")).read_text()) for folder in folders]
     ours, theirs = (result["mean"]["with_input_view"]["psnr"] for result in results)
-    assert abs(ours - theirs) < 1e-3
+    assert abs(ours - theirs) < allowed
     assert record.seen["ops.grid_sample"]
