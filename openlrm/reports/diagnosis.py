@@ -184,9 +184,10 @@ def _oracle(results: Results, folder: Path) -> list[str]:
         markup.heading("Reference planes", 3),
         markup.table(["object", "planes", "PSNR fitted views (dB)", "PSNR kept views (dB)"], rows),
         markup.table(["object", "pair", "r", "L1", "scale", "cosine"], basins),
-        markup.note("Coherence of the residuals of two fits: a band that does not come back is noise of the fit."),
-        markup.table(["object", *_BANDS], trust),
     ]
+    if trust:
+        told = "Coherence of the residuals of two fits: a band that does not come back is noise of the fit."
+        parts += [markup.note(told), markup.table(["object", *_BANDS], trust)]
     for uid in entries:
         arrays = _arrays(folder, "oracle", uid)
         names = [name for name in ("shown_pred", "shown_predinit", "shown_rand", "truth") if name in arrays]
