@@ -109,6 +109,20 @@ def test_gradient_of_the_modulation(several, golden):
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(np.linalg.norm(gradient), rel=2e-2)
 
 
+def test_kept_features_of_several_pictures(several, task_of):
+    """Features of a frozen encoder, kept and computed: the loss and the gradients are the same."""
+    several.set_train(True)
+    found = []
+    for kept in ({}, {"features_mib": 8}):
+        task = task_of(several, freeze=["encoder.*"], **kept)
+        _, _, batch = next(task.batches(0, 0, 1))
+        assert batch.source_images.shape[1] == VIEWS
+        result = task.gradient(batch, 0)
+        found.append([result.parts["loss"], *(gradient.asnumpy() for gradient in result.gradients)])
+    for one, other in zip(*found, strict=True):
+        assert np.abs(one - other).max() <= 1e-4 * max(np.abs(one).max(), 1e-6)
+
+
 @pytest.mark.parametrize("value", [1, 0, 65, 2.0, "two"])
 def test_numbers_of_views_that_are_none(mini_config, value):
     with pytest.raises(UserError, match="source_views"):
