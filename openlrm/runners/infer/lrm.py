@@ -15,6 +15,7 @@ from openlrm.utils.paths import check_output, unique_output_names
 if TYPE_CHECKING:
     from openlrm.families.reconstructor import Reconstructor
     from openlrm.parallel import World
+    from openlrm.preprocess.posed_views import PosedViews
     from openlrm.representations.base import Representation
 
 logger = get_logger(__name__)
@@ -33,6 +34,7 @@ class InferLRM(Runner):
     )
 
     world: World
+    views: PosedViews | None
 
     def run(self) -> int:
         """Write the outputs; the exit code is 2 when one of several pictures failed.
@@ -74,7 +76,7 @@ class InferLRM(Runner):
 
     def _run_images(self) -> int:
         from openlrm.checkpoint import locate_model
-        from openlrm.families.reconstructor import Reconstructor, results_of
+        from openlrm.families.reconstructor import Reconstructor, family_of, results_of
 
         cfg = self.config
         images = [Path(cfg.views[0])] if cfg.views else cfg.images()
@@ -82,6 +84,8 @@ class InferLRM(Runner):
         results = results_of(located, cfg.adapter)
         names = [cfg.views_name()] if cfg.views else unique_output_names(images, cfg.image_input, cfg.endings())
         self._check_targets([cfg.targets(results, uid) for uid in names])
+        # Before the weights: what is wrong with the pictures is told at once.
+        self.views = cfg.read_views(family_of(located)) if cfg.views else None
         reconstructor = Reconstructor.load(located, cfg.source_size, adapter=cfg.adapter, precision=cfg.precision)
         logger.info("model %s, weights %s, products in %s", located.name, located.weights, reconstructor.precision)
         if cfg.dry_run:
@@ -124,8 +128,7 @@ class InferLRM(Runner):
         from openlrm.preprocess import border_ratio_at, prepare_picture
 
         cfg = self.config
-        if cfg.views:
-            views = cfg.read_views(reconstructor.family)
+        if (views := self.views) is not None:
             logger.info("%s: %d views", image, len(views))
             return reconstructor(views.pictures, views.cameras, cfg.renderer, views.names)
         margin = border_ratio_at(cfg.source_cam_dist)
